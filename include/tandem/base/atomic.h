@@ -260,11 +260,12 @@ tdm_inline unsigned tdm_word_shift_(const void *a, size_t size)
 	return TDM_CAST(unsigned, 8 * byte);
 }
 
-// Out of line and hidden from AddressSanitizer: the word may reach past the end of an object.
+// Out of line and hidden from AddressSanitizer: the word may reach past the end of an object. No
+// const: gcc would ask for neighbours that somebody has initialized.
 #	define TDM_WORD_FUNCTION_ tdm_function __attribute__((noinline, no_sanitize_address))
 
 #	define TDM_WORD_LOAD_(order)                                                              \
-		TDM_WORD_FUNCTION_ uint32_t tdm_word_load_##order##_(const tdm_word_ *word)        \
+		TDM_WORD_FUNCTION_ uint32_t tdm_word_load_##order##_(tdm_word_ *word)              \
 		{                                                                                  \
 			return __atomic_load_n(word, TDM_ORDER_##order##_);                        \
 		}

@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Everything. Each header may also be included alone.
+#ifndef TANDEM_H
+#define TANDEM_H
+
+#include "tandem/atomic.h"
+#include "tandem/ring/spsc.h"
+#include "tandem/shm/participant.h"
+#include "tandem/shm/segment.h"
+#include "tandem/sync/event.h"
+
+#endif
