@@ -148,7 +148,7 @@ struct tdm_spsc_consumer {
 	const tdm_atomic_u32 *unforked;
 	struct tdm_spsc_geometry geometry;
 	uint64_t batch;  // release that many at once
-	uint64_t peeked; // position + 1 of the element last peeked at
+	uint64_t peeked; // position + 1 of the furthest element peeked at
 	uint64_t owner;
 	struct tdm_participant *self;
 	struct tdm_patience patience;
@@ -804,30 +804,62 @@ tdm_spsc_try_pop_n(struct tdm_spsc_consumer *consumer, void *elems, size_t count
 				   consumer->geometry.offset, consumer->geometry.stride);
 }
 
-// Shows the next element where it lies; it stays in the ring until release (or a pop, which pops
-// this one). A peer that breaks the rules may change it meanwhile.
+// Shows the element `ahead` places behind the next one, where it lies; it stays in the ring until
+// it is released (or popped). A peer that breaks the rules may change it meanwhile. TDM_EMPTY: not
+// there yet. TDM_INVALID: `ahead` is not below the capacity.
+tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_consumer *consumer,
+								uint64_t ahead, const void **elem)
+{
+	*elem = TDM_NULL;
+	uint64_t head = consumer->head;
+	const struct tdm_spsc_geometry *geometry = &consumer->geometry;
+	enum tdm_status status = TDM_OK;
+	if (ahead == 0) {
+		*elem = tdm_spsc_ready_(consumer, geometry->offset, geometry->stride, &status);
+	} else {
+		status = tdm_spsc_handle_usable_(consumer->shm, consumer->unforked);
+		if (status != TDM_OK)
+			return status;
+		if (ahead >= geometry->capacity)
+			return TDM_INVALID;
+		tdm_atomic_u64 *slot = tdm_spsc_sequence_(consumer->slots, head + ahead,
+							  geometry->mask, geometry->stride);
+		if (tdm_load_acquire_u64(slot) == head + ahead + 1) // E1, pairs with push
+			*elem = TDM_AT_(void, slot, geometry->offset);
+		else
+			status = TDM_EMPTY;
+	}
+	if (*elem != TDM_NULL && consumer->peeked < head + ahead + 1)
+		consumer->peeked = head + ahead + 1;
+	return status;
+}
+
+// Shows the next element; as tdm_spsc_try_peek_at.
 tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek(struct tdm_spsc_consumer *consumer,
 							     const void **elem)
 {
-	enum tdm_status status;
-	*elem = tdm_spsc_ready_(consumer, consumer->geometry.offset, consumer->geometry.stride,
-				&status);
-	if (*elem != TDM_NULL)
-		consumer->peeked = consumer->head + 1;
-	return status;
+	return tdm_spsc_try_peek_at(consumer, 0, elem);
+}
+
+// Pops the next `count` elements, all of which were peeked at, at once. TDM_INVALID: some were not.
+tdm_nodiscard tdm_function enum tdm_status tdm_spsc_release_n(struct tdm_spsc_consumer *consumer,
+							      uint64_t count)
+{
+	enum tdm_status status = tdm_spsc_handle_usable_(consumer->shm, consumer->unforked);
+	if (status != TDM_OK)
+		return status;
+	if (count == 0)
+		return TDM_OK;
+	if (consumer->peeked <= consumer->head || count > consumer->peeked - consumer->head)
+		return TDM_INVALID;
+	tdm_spsc_popped_(consumer, consumer->head + count);
+	return TDM_OK;
 }
 
 // Pops the element that was peeked at. TDM_INVALID: none was.
 tdm_nodiscard tdm_function enum tdm_status tdm_spsc_release(struct tdm_spsc_consumer *consumer)
 {
-	enum tdm_status status = tdm_spsc_handle_usable_(consumer->shm, consumer->unforked);
-	if (status != TDM_OK)
-		return status;
-	if (consumer->peeked != consumer->head + 1)
-		return TDM_INVALID;
-	consumer->peeked = 0;
-	tdm_spsc_popped_(consumer, consumer->head + 1);
-	return TDM_OK;
+	return tdm_spsc_release_n(consumer, 1);
 }
 
 // ---------------------------------------------------------------------------------------------
