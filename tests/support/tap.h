@@ -28,7 +28,7 @@
 #include <tandem/base/config.h>
 #include <tandem/base/status.h>
 
-static const char *tap_sentence_;
+static char tap_sentence_[256]; // of the current case, empty before the first
 static const char *tap_skipped_;
 static int tap_bad_; // failed checks of this case: also written by threads
 static int tap_cases_, tap_bad_cases_;
@@ -47,7 +47,7 @@ __attribute__((format(printf, 1, 2), unused)) static void tap_note(const char *f
 
 tdm_function void tap_finish_(void)
 {
-	if (tap_sentence_ == TDM_NULL)
+	if (tap_sentence_[0] == 0)
 		return;
 	int bad = __atomic_exchange_n(&tap_bad_, 0, __ATOMIC_RELAXED);
 	tap_cases_++;
@@ -55,16 +55,18 @@ tdm_function void tap_finish_(void)
 	printf("%s %d - %s%s%s\n", bad ? "not ok" : "ok", tap_cases_, tap_sentence_,
 	       tap_skipped_ ? " # SKIP " : "", tap_skipped_ ? tap_skipped_ : "");
 	fflush(stdout);
-	tap_sentence_ = tap_skipped_ = TDM_NULL;
+	tap_sentence_[0] = 0;
+	tap_skipped_ = TDM_NULL;
 }
 
-// Begins a case; both strings must outlive it.
+// Begins a case, and so ends the one before it.
 tdm_function void tap_case(const char *sentence)
 {
 	tap_finish_();
-	tap_sentence_ = sentence;
+	snprintf(tap_sentence_, sizeof(tap_sentence_), "%s", sentence);
 }
 
+// Marks the current case as skipped; `reason` must outlive it.
 tdm_function void tap_skip(const char *reason)
 {
 	tap_skipped_ = reason;
