@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// The stepping engine itself: does it stop everywhere, and does it catch what is broken?
+#include "crash.h"
+
+// Two counters that must be equal whenever nobody is inside.
+struct account {
+	volatile uint64_t intent; // 1 + the value both are moving to, 0: nobody is inside
+	volatile uint64_t left, right;
+	volatile uint64_t seen[8]; // by the audit: how often `left` had each value
+	volatile uint64_t completed;
+};
+
+static struct account *account;
+
+static void *setup(void)
+{
+	account->intent = account->left = account->right = 0;
+	return account;
+}
+
+static void teardown(void *state)
+{
+	(void)state;
+}
+
+static void count_to_six(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	a->left = 1;
+	a->left = 2;
+	(void)getppid();
+	a->left = 3;
+	(void)getppid();
+	(void)getppid();
+	a->left = 4;
+	a->left = 5;
+	a->left = 6;
+	crash_end();
+}
+
+static const char *note_value(void *state, bool completed)
+{
+	struct account *a = state;
+	a->seen[a->left]++;
+	a->completed += completed;
+	return a->left > 6 || (completed && a->left != 6) ? "impossible value" : NULL;
+}
+
+static void in_two_steps(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	a->left = 7;
+	a->right = 7;
+	crash_end();
+}
+
+static void with_intent(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	a->intent = 1 + 7;
+	a->left = 7;
+	a->right = 7;
+	a->intent = 0;
+	crash_end();
+}
+
+static void repair(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	if (a->intent != 0) {
+		uint64_t value = a->intent - 1;
+		a->left = value;
+		a->right = value;
+		a->intent = 0;
+	}
+	crash_end();
+}
+
+// Forgets the intent first, so that a second death finds nothing to repair from.
+static void forgetful_repair(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	if (a->intent != 0) {
+		uint64_t value = a->intent - 1;
+		a->intent = 0;
+		a->left = value;
+		a->right = value;
+	}
+	crash_end();
+}
+
+static const char *must_balance(void *state, bool completed)
+{
+	struct account *a = state;
+	(void)completed;
+	if (a->intent != 0) {
+		uint64_t value = a->intent - 1;
+		a->intent = 0;
+		a->left = a->right = value;
+	}
+	return a->left != a->right ? "the sides differ" : NULL;
+}
+
+static void leaves_early(void *state)
+{
+	(void)state;
+	crash_begin();
+	_exit(0);
+}
+
+int main(void)
+{
+	if (!crash_available())
+		tap_skip_all("no single-stepping here");
+	account = crash_shared(sizeof(*account));
+
+	tap_case("a victim dies between any two of its instructions, also around system calls");
+	static const struct crash_case counting = {"count", setup,      count_to_six,
+						   NULL,    note_value, teardown};
+	crash_must_hold(&counting, 1, 1);
+	for (unsigned value = 0; value <= 6; value++)
+		CHECK(account->seen[value] > 0);
+	CHECK_EQ_U64(account->completed, 1);
+
+	tap_case("a stride leaves no system call out");
+	memset((void *)account, 0, sizeof(*account));
+	crash_must_hold(&counting, 1000, 1);
+	CHECK(account->seen[0] > 0 && account->seen[2] > 0 && account->seen[3] > 0);
+	CHECK(account->seen[1] == 0);
+
+	tap_case("an update in two steps without repair is caught");
+	static const struct crash_case two_steps = {"two steps", setup,        in_two_steps,
+						    NULL,        must_balance, teardown};
+	crash_must_fail(&two_steps, 1, "the sides differ");
+
+	tap_case("the same update with an intent that the survivor finishes holds");
+	static const struct crash_case intent = {"intent", setup,        with_intent,
+						 NULL,     must_balance, teardown};
+	crash_must_hold(&intent, 1, 1);
+
+	tap_case("a repair that dies in its turn holds when it keeps the intent to the end");
+	static const struct crash_case pair = {"intent, repair", setup,        with_intent,
+					       repair,           must_balance, teardown};
+	crash_must_hold(&pair, 1, 1);
+
+	tap_case("a repair that forgets the intent first is caught by a second death");
+	static const struct crash_case bad_pair = {
+	    "intent, forgetful repair", setup,        with_intent,
+	    forgetful_repair,           must_balance, teardown};
+	crash_must_fail(&bad_pair, 1, "the sides differ");
+
+	tap_case("a victim that exits inside its operation is a failure");
+	static const struct crash_case early = {"early", setup,        leaves_early,
+						NULL,    must_balance, teardown};
+	crash_must_fail(&early, 1, "never completed");
+
+	return tap_done();
+}
