@@ -462,6 +462,7 @@ tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer 
 	uint64_t quarter = consumer->geometry.capacity / 4;
 	consumer->batch = quarter > TDM_SPSC_BATCH_ ? TDM_SPSC_BATCH_ : quarter > 1 ? quarter : 1;
 	consumer->head = tdm_load_acquire_u64(&shm->head); // E2
+	consumer->peeked = consumer->head;
 	tdm_spsc_release_all_(consumer);
 	return TDM_OK;
 }
@@ -573,7 +574,7 @@ tdm_cold enum tdm_status tdm_spsc_refill_(struct tdm_spsc_producer *producer)
 	uint64_t capacity = producer->geometry.capacity;
 	uint64_t head =
 	    tdm_load_acquire_u64(&producer->shm->released); // E2, pairs with release_all
-	if (producer->tail - head == capacity)
+	if (producer->tail - head >= capacity) // more, if the last limit came from head
 		head = tdm_load_acquire_u64(&producer->shm->head); // E2, pairs with pop
 	if (producer->tail - head > capacity)
 		return TDM_CORRUPT;
@@ -595,15 +596,11 @@ tdm_inline enum tdm_status tdm_spsc_room_(struct tdm_spsc_producer *producer)
 #	define TDM_SEAM_COPY(to, from, size) memcpy(to, from, size)
 #endif
 
-tdm_inline void tdm_spsc_put_(struct tdm_spsc_producer *producer, const void *elem, size_t size,
-			      uint64_t offset, uint64_t stride)
+tdm_inline void tdm_spsc_put_(tdm_atomic_u64 *sequence, uint64_t tail, const void *elem,
+			      size_t size, uint64_t offset)
 {
-	uint64_t tail = producer->tail;
-	tdm_atomic_u64 *sequence =
-	    tdm_spsc_sequence_(producer->slots, tail, producer->geometry.mask, stride);
 	TDM_SEAM_COPY(TDM_AT_(unsigned char, sequence, offset), elem, size);
 	tdm_store_release_u64(sequence, tail + 1); // E1, pairs with pop
-	producer->tail = tail + 1;
 }
 
 tdm_inline enum tdm_status tdm_spsc_try_push_(struct tdm_spsc_producer *producer, const void *elem,
@@ -612,7 +609,10 @@ tdm_inline enum tdm_status tdm_spsc_try_push_(struct tdm_spsc_producer *producer
 	enum tdm_status status = tdm_spsc_room_(producer);
 	if (tdm_unlikely(status != TDM_OK))
 		return status;
-	tdm_spsc_put_(producer, elem, size, offset, stride);
+	uint64_t tail = producer->tail;
+	tdm_spsc_put_(tdm_spsc_sequence_(producer->slots, tail, producer->geometry.mask, stride),
+		      tail, elem, size, offset);
+	producer->tail = tail + 1;
 	tdm_event_notify(&producer->shm->not_empty);
 	return TDM_OK;
 }
@@ -622,21 +622,30 @@ tdm_inline enum tdm_status tdm_spsc_try_push_n_(struct tdm_spsc_producer *produc
 						size_t size, uint64_t offset, uint64_t stride)
 {
 	const unsigned char *from = TDM_CAST(const unsigned char *, elems);
-	*pushed = 0;
-	while (*pushed < count) {
-		enum tdm_status status = tdm_spsc_room_(producer);
-		if (status != TDM_OK && (status != TDM_FULL || *pushed == 0))
-			return status;
-		if (status == TDM_FULL)
+	unsigned char *slots = producer->slots;
+	uint64_t mask = producer->geometry.mask;
+	size_t done = 0;
+	enum tdm_status status = TDM_OK;
+	while (done < count) {
+		status = tdm_spsc_room_(producer);
+		if (status != TDM_OK)
 			break;
-		uint64_t room = producer->limit - producer->tail;
-		size_t end = count - *pushed > room ? *pushed + TDM_CAST(size_t, room) : count;
-		for (; *pushed < end; ++*pushed, from += size)
-			tdm_spsc_put_(producer, from, size, offset, stride);
+		uint64_t tail = producer->tail;
+		uint64_t room = producer->limit - tail;
+		uint64_t end = tail + (count - done > room ? room : count - done);
+		done += TDM_CAST(size_t, end - tail);
+		for (; tail != end; tail++, from += size)
+			tdm_spsc_put_(tdm_spsc_sequence_(slots, tail, mask, stride), tail, from,
+				      size, offset);
+		producer->tail = tail;
 	}
-	if (*pushed > 0)
+	*pushed = done;
+	if (done > 0) {
 		tdm_event_notify(&producer->shm->not_empty);
-	return TDM_OK;
+		if (status == TDM_FULL)
+			status = TDM_OK;
+	}
+	return status;
 }
 
 // Pushes a copy of `elem`. TDM_FULL: no room. TDM_BUSY: a reservation is open. TDM_FORKED.
@@ -718,16 +727,16 @@ tdm_cold enum tdm_status tdm_spsc_idle_(struct tdm_spsc_consumer *consumer, uint
 	return TDM_EMPTY;
 }
 
-// The slot at head, or NULL with the reason in *status.
-tdm_inline unsigned char *tdm_spsc_ready_(struct tdm_spsc_consumer *consumer, uint64_t offset,
-					  uint64_t stride, enum tdm_status *status)
+// The slot at `head`, which is consumer->head, or NULL with the reason in *status.
+tdm_inline unsigned char *tdm_spsc_ready_(struct tdm_spsc_consumer *consumer, uint64_t head,
+					  uint64_t offset, uint64_t stride, enum tdm_status *status)
 {
 	uint64_t sequence = 0;
 	if (tdm_likely(tdm_load_relaxed_u32(consumer->unforked) != 0)) {
-		tdm_atomic_u64 *slot = tdm_spsc_sequence_(consumer->slots, consumer->head,
-							  consumer->geometry.mask, stride);
+		tdm_atomic_u64 *slot =
+		    tdm_spsc_sequence_(consumer->slots, head, consumer->geometry.mask, stride);
 		sequence = tdm_load_acquire_u64(slot); // E1, pairs with push
-		if (tdm_likely(sequence == consumer->head + 1)) {
+		if (tdm_likely(sequence == head + 1)) {
 			*status = TDM_OK;
 			return TDM_AT_(unsigned char, slot, offset);
 		}
@@ -740,19 +749,20 @@ tdm_inline void tdm_spsc_popped_(struct tdm_spsc_consumer *consumer, uint64_t he
 {
 	consumer->head = head;
 	tdm_store_release_u64(&consumer->shm->head, head); // E2, pairs with refill
-	if (head - consumer->released >= consumer->batch)
+	if (tdm_unlikely(head - consumer->released >= consumer->batch))
 		tdm_spsc_release_all_(consumer);
 }
 
 tdm_inline enum tdm_status tdm_spsc_try_pop_(struct tdm_spsc_consumer *consumer, void *elem,
 					     size_t size, uint64_t offset, uint64_t stride)
 {
+	uint64_t head = consumer->head;
 	enum tdm_status status;
-	unsigned char *from = tdm_spsc_ready_(consumer, offset, stride, &status);
+	unsigned char *from = tdm_spsc_ready_(consumer, head, offset, stride, &status);
 	if (tdm_unlikely(from == TDM_NULL))
 		return status;
 	TDM_SEAM_COPY(elem, from, size);
-	tdm_spsc_popped_(consumer, consumer->head + 1);
+	tdm_spsc_popped_(consumer, head + 1);
 	return TDM_OK;
 }
 
@@ -764,23 +774,26 @@ tdm_inline enum tdm_status tdm_spsc_try_pop_n_(struct tdm_spsc_consumer *consume
 	*popped = 0;
 	if (count == 0)
 		return TDM_OK;
+	uint64_t head = consumer->head;
 	enum tdm_status status;
-	unsigned char *from = tdm_spsc_ready_(consumer, offset, stride, &status);
+	unsigned char *from = tdm_spsc_ready_(consumer, head, offset, stride, &status);
 	if (from == TDM_NULL)
 		return status;
-	uint64_t head = consumer->head;
+	unsigned char *slots = consumer->slots;
+	uint64_t mask = consumer->geometry.mask;
+	size_t done = 0;
 	for (;;) {
 		TDM_SEAM_COPY(to, from, size);
 		to += size;
 		head++;
-		if (++*popped == count)
+		if (++done == count)
 			break;
-		tdm_atomic_u64 *slot =
-		    tdm_spsc_sequence_(consumer->slots, head, consumer->geometry.mask, stride);
+		tdm_atomic_u64 *slot = tdm_spsc_sequence_(slots, head, mask, stride);
 		if (tdm_load_acquire_u64(slot) != head + 1) // E1, pairs with push
 			break;
 		from = TDM_AT_(unsigned char, slot, offset);
 	}
+	*popped = done;
 	tdm_spsc_popped_(consumer, head);
 	return TDM_OK;
 }
@@ -804,6 +817,13 @@ tdm_spsc_try_pop_n(struct tdm_spsc_consumer *consumer, void *elems, size_t count
 				   consumer->geometry.offset, consumer->geometry.stride);
 }
 
+// How many elements from head on were peeked at.
+tdm_function uint64_t tdm_spsc_peeked_(const struct tdm_spsc_consumer *consumer)
+{
+	uint64_t ahead = consumer->peeked - consumer->head;
+	return ahead <= consumer->geometry.capacity ? ahead : 0; // more: behind head
+}
+
 // Shows the element `ahead` places behind the next one, where it lies; it stays in the ring until
 // it is released (or popped). A peer that breaks the rules may change it meanwhile. TDM_EMPTY: not
 // there yet. TDM_INVALID: `ahead` is not below the capacity.
@@ -815,7 +835,8 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_
 	const struct tdm_spsc_geometry *geometry = &consumer->geometry;
 	enum tdm_status status = TDM_OK;
 	if (ahead == 0) {
-		*elem = tdm_spsc_ready_(consumer, geometry->offset, geometry->stride, &status);
+		*elem =
+		    tdm_spsc_ready_(consumer, head, geometry->offset, geometry->stride, &status);
 	} else {
 		status = tdm_spsc_handle_usable_(consumer->shm, consumer->unforked);
 		if (status != TDM_OK)
@@ -829,7 +850,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_
 		else
 			status = TDM_EMPTY;
 	}
-	if (*elem != TDM_NULL && consumer->peeked < head + ahead + 1)
+	if (*elem != TDM_NULL && tdm_spsc_peeked_(consumer) < ahead + 1)
 		consumer->peeked = head + ahead + 1;
 	return status;
 }
@@ -850,7 +871,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_release_n(struct tdm_spsc_co
 		return status;
 	if (count == 0)
 		return TDM_OK;
-	if (consumer->peeked <= consumer->head || count > consumer->peeked - consumer->head)
+	if (count > tdm_spsc_peeked_(consumer))
 		return TDM_INVALID;
 	tdm_spsc_popped_(consumer, consumer->head + count);
 	return TDM_OK;
