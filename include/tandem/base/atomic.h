@@ -132,6 +132,23 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 		return TDM_NATIVE_##op##_(&a->v_, v, TDM_ORDER_##order##_);                        \
 	}
 
+// gcc 12 on i386 has no 64-bit exchange instruction and gets its own loop wrong: in
+// `token = exchange(a, token)` it overwrites the new value with the old one before storing it.
+#if defined(__i386__) && !defined(__clang__)
+#	define TDM_EXCHANGE_U64_ TDM_BY_CAS_RMW_
+#else
+#	define TDM_EXCHANGE_U64_ TDM_DIRECT_RMW_
+#endif
+#define TDM_BY_CAS_RMW_(N, T, op, result, order)                                                   \
+	tdm_inline T tdm_##op##_##order##_##N(tdm_atomic_##N *a, T v)                              \
+	{                                                                                          \
+		T old = TDM_NATIVE_LOAD_(&a->v_, __ATOMIC_RELAXED);                                \
+		while (!TDM_NATIVE_CAS_weak_(&a->v_, &old, result, TDM_ORDER_##order##_,           \
+					     __ATOMIC_RELAXED))                                    \
+			continue;                                                                  \
+		return old;                                                                        \
+	}
+
 #define TDM_DIRECT_CAS_(N, T, strength, success, failure)                                          \
 	tdm_inline bool tdm_cas_##strength##_##success##_##failure##_##N(tdm_atomic_##N *a,        \
 									 T *expected, T desired)   \
@@ -202,13 +219,17 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 	}
 
 // --- the table: every operation, in every order that means something ---
+// clang-format off
 
-#define TDM_DEFINE_RMW_(HOW, N, T, op, result)                                                     \
-	HOW##_RMW_(N, T, op, result, relaxed) HOW##_RMW_(N, T, op, result, acquire)                \
-	    HOW##_RMW_(N, T, op, result, release) HOW##_RMW_(N, T, op, result, acq_rel)            \
-		HOW##_RMW_(N, T, op, result, seq_cst)
+// X(N, T, op, result, order)
+#define TDM_RMW_ORDERS_(X, N, T, op, result)                                                       \
+	X(N, T, op, result, relaxed)                                                               \
+	X(N, T, op, result, acquire)                                                               \
+	X(N, T, op, result, release)                                                               \
+	X(N, T, op, result, acq_rel)                                                               \
+	X(N, T, op, result, seq_cst)
 
-// X(success, failure)
+// X(..., success, failure)
 #define TDM_CAS_ORDERS_(X, ...)                                                                    \
 	X(__VA_ARGS__, relaxed, relaxed)                                                           \
 	X(__VA_ARGS__, acquire, relaxed)                                                           \
@@ -221,24 +242,30 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 	X(__VA_ARGS__, seq_cst, acquire)                                                           \
 	X(__VA_ARGS__, seq_cst, seq_cst)
 
-#define TDM_DEFINE_ATOMIC_(HOW, N, T)                                                              \
-	HOW##_LOAD_(N, T, relaxed) HOW##_LOAD_(N, T, acquire) HOW##_LOAD_(N, T, seq_cst)           \
-	    TDM_DEFINE_RMW_(HOW, N, T, exchange, v) TDM_DEFINE_RMW_(HOW, N, T, fetch_add, old + v) \
-		TDM_DEFINE_RMW_(HOW, N, T, fetch_sub, old - v)                                     \
-		    TDM_DEFINE_RMW_(HOW, N, T, fetch_and, old &v)                                  \
-			TDM_DEFINE_RMW_(HOW, N, T, fetch_or, old | v)                              \
-			    TDM_DEFINE_RMW_(HOW, N, T, fetch_xor, old ^ v)                         \
-				HOW##_STORE_(N, T, relaxed) HOW##_STORE_(N, T, release)            \
-				    HOW##_STORE_(N, T, seq_cst)                                    \
-					TDM_CAS_ORDERS_(HOW##_CAS_, N, T, weak)                    \
-					    TDM_CAS_ORDERS_(HOW##_CAS_, N, T, strong)
+#define TDM_DEFINE_ATOMIC_(HOW, EXCHANGE, N, T)                                                    \
+	HOW##_LOAD_(N, T, relaxed)                                                                 \
+	HOW##_LOAD_(N, T, acquire)                                                                 \
+	HOW##_LOAD_(N, T, seq_cst)                                                                 \
+	TDM_RMW_ORDERS_(EXCHANGE, N, T, exchange, v)                                               \
+	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_add, old + v)                                      \
+	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_sub, old - v)                                      \
+	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_and, old & v)                                      \
+	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_or, old | v)                                       \
+	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_xor, old ^ v)                                      \
+	HOW##_STORE_(N, T, relaxed)                                                                \
+	HOW##_STORE_(N, T, release)                                                                \
+	HOW##_STORE_(N, T, seq_cst)                                                                \
+	TDM_CAS_ORDERS_(HOW##_CAS_, N, T, weak)                                                    \
+	TDM_CAS_ORDERS_(HOW##_CAS_, N, T, strong)
 
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, u32, uint32_t)
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, u64, uint64_t)
+// clang-format on
+
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_DIRECT_RMW_, u32, uint32_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_EXCHANGE_U64_, u64, uint64_t)
 
 #if !TDM_SUBWORD_BY_CAS
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, u8, uint8_t)
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, u16, uint16_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_DIRECT_RMW_, u8, uint8_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_DIRECT_RMW_, u16, uint16_t)
 #else
 
 typedef uint32_t __attribute__((__may_alias__)) tdm_word_;
@@ -287,8 +314,8 @@ TDM_WORD_LOAD_(acquire)
 TDM_WORD_LOAD_(seq_cst)
 TDM_CAS_ORDERS_(TDM_WORD_CAS_, tdm_word_)
 
-TDM_DEFINE_ATOMIC_(TDM_BY_WORD, u8, uint8_t)
-TDM_DEFINE_ATOMIC_(TDM_BY_WORD, u16, uint16_t)
+TDM_DEFINE_ATOMIC_(TDM_BY_WORD, TDM_BY_WORD_RMW_, u8, uint8_t)
+TDM_DEFINE_ATOMIC_(TDM_BY_WORD, TDM_BY_WORD_RMW_, u16, uint16_t)
 
 #endif
 
