@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// refused: a plain read of an atomic
+// expect: incompatible.*type
+#include <tandem/atomic.h>
+
+uint64_t read_it(const tdm_atomic_u64 *a);
+uint64_t read_it(const tdm_atomic_u64 *a)
+{
+#ifdef WRONG
+	return *a;
+#else
+	return tdm_load_relaxed_u64(a);
+#endif
+}
