@@ -318,6 +318,22 @@ tdm_inline tdm_atomic_u64 *tdm_spsc_sequence_(unsigned char *slots, uint64_t pos
 	return TDM_AT_(tdm_atomic_u64, slots, (position & mask) * stride);
 }
 
+// May `self` be used on the ring? TDM_INVALID: it belongs to another segment, and so would mistake
+// the living for the dead.
+tdm_function enum tdm_status tdm_spsc_self_usable_(struct tdm_span span,
+						   const struct tdm_participant *self)
+{
+	enum tdm_status status = tdm_participant_usable_(self);
+	if (status != TDM_OK)
+		return status;
+	uintptr_t base = TDM_RETYPE(uintptr_t, self->table.base);
+	uintptr_t object = TDM_RETYPE(uintptr_t, span.base);
+	return object >= base && object - base <= self->table.bytes &&
+		       span.bytes <= self->table.bytes - (object - base)
+		   ? TDM_OK
+		   : TDM_INVALID;
+}
+
 // Claims a role. *took_over: from somebody who died.
 tdm_function enum tdm_status tdm_spsc_claim_(struct tdm_spsc_shm *shm, tdm_atomic_u64 *role,
 					     struct tdm_span span, struct tdm_participant *self,
@@ -331,14 +347,9 @@ tdm_function enum tdm_status tdm_spsc_claim_(struct tdm_spsc_shm *shm, tdm_atomi
 		(void)tdm_exchange_acq_rel_u64(role, TDM_ROLE_PLAIN_); // E4, pairs with detach
 		return TDM_OK;
 	}
-	enum tdm_status status = tdm_participant_usable_(self);
+	enum tdm_status status = tdm_spsc_self_usable_(span, self);
 	if (status != TDM_OK)
 		return status;
-	uintptr_t base = TDM_RETYPE(uintptr_t, self->table.base);
-	uintptr_t object = TDM_RETYPE(uintptr_t, span.base);
-	if (object < base || object - base > self->table.bytes ||
-	    span.bytes > self->table.bytes - (object - base))
-		return TDM_INVALID; // another segment's participant
 	*owner = tdm_owner_pack_(self->index, self->generation);
 	uint64_t word = tdm_load_acquire_u64(role); // E4, pairs with detach
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
@@ -689,11 +700,14 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_reserve(struct tdm_spsc_
 // Ends a reservation without pushing. TDM_INVALID: there is none.
 tdm_nodiscard tdm_function enum tdm_status tdm_spsc_abort(struct tdm_spsc_producer *producer)
 {
+	enum tdm_status status = tdm_spsc_handle_usable_(producer->shm, producer->unforked);
+	if (status != TDM_OK)
+		return status;
 	if (!producer->reserved)
 		return TDM_INVALID;
 	producer->reserved = false;
 	producer->limit = producer->kept_limit;
-	return tdm_spsc_handle_usable_(producer->shm, producer->unforked);
+	return TDM_OK;
 }
 
 // Pushes what was reserved. TDM_INVALID: nothing was.
@@ -849,6 +863,8 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_
 			*elem = TDM_AT_(void, slot, geometry->offset);
 		else
 			status = TDM_EMPTY;
+		if (status != TDM_OK && consumer->released != head)
+			tdm_spsc_release_all_(consumer);
 	}
 	if (*elem != TDM_NULL && tdm_spsc_peeked_(consumer) < ahead + 1)
 		consumer->peeked = head + ahead + 1;
@@ -1113,7 +1129,7 @@ tdm_spsc_recover(struct tdm_span span, const struct tdm_participant *self, uint3
 	struct tdm_spsc_shm *shm = TDM_AT_(struct tdm_spsc_shm, span.base, 0);
 	if (tdm_load_relaxed_u64(&shm->plain) != 0)
 		return TDM_OK;
-	status = tdm_participant_usable_(self);
+	status = tdm_spsc_self_usable_(span, self);
 	if (status != TDM_OK)
 		return status;
 	tdm_atomic_u64 *roles[] = {&shm->producer, &shm->consumer};
@@ -1206,13 +1222,13 @@ TDM_END_DECLS
 		return tdm_spsc_consumer_detach(&consumer->ring);                                  \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_try_push(                                \
-	    struct NAME##_producer *producer, const T *elem)                                       \
+	    struct NAME##_producer *producer, T const *elem)                                       \
 	{                                                                                          \
 		return tdm_spsc_try_push_(&producer->ring, elem, sizeof(T), TDM_SPSC_OFFSET_(T),   \
 					  TDM_SPSC_STRIDE_(T));                                    \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_push_until(                              \
-	    struct NAME##_producer *producer, const T *elem, uint64_t deadline_ns)                 \
+	    struct NAME##_producer *producer, T const *elem, uint64_t deadline_ns)                 \
 	{                                                                                          \
 		enum tdm_status status = NAME##_try_push(producer, elem);                          \
 		return tdm_likely(status != TDM_FULL)                                              \
@@ -1220,18 +1236,18 @@ TDM_END_DECLS
 			   : tdm_spsc_push_until(&producer->ring, elem, deadline_ns);              \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_push(struct NAME##_producer *producer,   \
-							       const T *elem)                      \
+							       T const *elem)                      \
 	{                                                                                          \
 		return NAME##_push_until(producer, elem, TDM_FOREVER);                             \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_try_push_n(                              \
-	    struct NAME##_producer *producer, const T *elems, size_t count, size_t *pushed)        \
+	    struct NAME##_producer *producer, T const *elems, size_t count, size_t *pushed)        \
 	{                                                                                          \
 		return tdm_spsc_try_push_n_(&producer->ring, elems, count, pushed, sizeof(T),      \
 					    TDM_SPSC_OFFSET_(T), TDM_SPSC_STRIDE_(T));             \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_push_n_until(                            \
-	    struct NAME##_producer *producer, const T *elems, size_t count, size_t *pushed,        \
+	    struct NAME##_producer *producer, T const *elems, size_t count, size_t *pushed,        \
 	    uint64_t deadline_ns)                                                                  \
 	{                                                                                          \
 		return tdm_spsc_push_n_until(&producer->ring, elems, count, pushed, deadline_ns);  \
@@ -1293,19 +1309,19 @@ TDM_END_DECLS
 		return tdm_spsc_pop_n_until(&consumer->ring, elems, count, popped, deadline_ns);   \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_peek_until(                              \
-	    struct NAME##_consumer *consumer, const T **elem, uint64_t deadline_ns)                \
+	    struct NAME##_consumer *consumer, T const **elem, uint64_t deadline_ns)                \
 	{                                                                                          \
 		const void *slot = TDM_NULL;                                                       \
 		enum tdm_status status = tdm_spsc_peek_until(&consumer->ring, &slot, deadline_ns); \
-		*elem = TDM_CAST(const T *, slot);                                                 \
+		*elem = TDM_CAST(T const *, slot);                                                 \
 		return status;                                                                     \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_try_peek(                                \
-	    struct NAME##_consumer *consumer, const T **elem)                                      \
+	    struct NAME##_consumer *consumer, T const **elem)                                      \
 	{                                                                                          \
 		const void *slot = TDM_NULL;                                                       \
 		enum tdm_status status = tdm_spsc_try_peek(&consumer->ring, &slot);                \
-		*elem = TDM_CAST(const T *, slot);                                                 \
+		*elem = TDM_CAST(T const *, slot);                                                 \
 		return status;                                                                     \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_release(                                 \
