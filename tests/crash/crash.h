@@ -24,7 +24,12 @@
 // there. With a stride above 1 it kills at every stride-th instruction, and still before and after
 // each system call.
 //
-// With a `second` victim, the second dies at each of its points on what the first left behind.
+// With a `second` victim, the second dies at each of its points on what the first left behind. Its
+// stride begins at another instruction for each point of the first, so that over all of them no
+// instruction is left out.
+//
+// crash_must_hold_stopped does not kill: the audit runs beside a victim that is stopped at the
+// point, which is alive, then the victim goes on to its end, and a second audit looks at both.
 //
 // Only x86-64 has the stepping; elsewhere, and where ptrace is refused, crash_available() says no.
 #ifndef TDM_TESTS_CRASH_CRASH_H
@@ -91,6 +96,12 @@ enum crash_end {
 	CRASH_COMPLETED, // at crash_end
 	CRASH_LOST,      // it exited, or died of itself
 };
+
+// Off: no line for each run.
+__attribute__((unused)) static bool crash_notes = true;
+
+// Not NULL: the victim is not killed but goes on after the audit, and this looks at the end.
+static const char *(*crash_resumed_)(void *state);
 
 // Where a hung audit or victim stood, for the alarm.
 static const char *crash_now_;
@@ -192,8 +203,10 @@ static bool crash_break_at_(pid_t pid, uint64_t address, enum crash_end *end)
 		*end = WSTOPSIG(status) == SIGILL ? CRASH_COMPLETED : CRASH_STEPPED;
 		if (WSTOPSIG(status) == SIGTRAP)
 			break;
-		if (WSTOPSIG(status) == SIGILL || WSTOPSIG(status) == (SIGTRAP | 0x80))
+		if (WSTOPSIG(status) == SIGILL || WSTOPSIG(status) == (SIGTRAP | 0x80)) {
+			ptrace(PTRACE_POKETEXT, pid, (void *)address, (void *)code);
 			return false;
+		}
 		deliver = WSTOPSIG(status);
 	}
 	struct user_regs_struct registers;
@@ -281,12 +294,15 @@ static bool crash_measure_(pid_t pid, struct crash_shape *shape)
 }
 
 // The point after `point`. False: that was the last. The last of a stretch is its system call, of
-// the last stretch crash_end.
-static bool crash_next_(const struct crash_shape *shape, struct crash_point *point, unsigned stride)
+// the last stretch crash_end; the first and the last are never left out, `skip` (below `stride`)
+// are, behind the first.
+static bool crash_next_(const struct crash_shape *shape, struct crash_point *point, unsigned stride,
+			unsigned skip)
 {
 	uint32_t last = shape->start[point->stretch + 1] - shape->start[point->stretch] - 1;
 	if (point->offset < last) {
-		point->offset = last - point->offset > stride ? point->offset + stride : last;
+		uint32_t step = point->offset == 0 && skip > 0 ? skip : stride;
+		point->offset = last - point->offset > step ? point->offset + step : last;
 		return true;
 	}
 	point->stretch++;
@@ -305,28 +321,26 @@ __attribute__((format(printf, 2, 3))) static void crash_complain_(struct crash_o
 	}
 }
 
-// Kills one victim at `point` of `state`. True: it is dead, and *completed says how far it came.
-static bool crash_kill_at_(const struct crash_case *test, void (*victim)(void *), void *state,
-			   const struct crash_shape *shape, struct crash_point point,
-			   struct crash_outcome *outcome, bool *completed)
+// Stops one victim at `point` of `state`. -1: it ended before. *completed says how far it came.
+static pid_t crash_stop_at_(const struct crash_case *test, void (*victim)(void *), void *state,
+			    const struct crash_shape *shape, struct crash_point point,
+			    struct crash_outcome *outcome, bool *completed)
 {
 	pid_t pid = crash_start_(victim, state);
 	enum crash_end end = pid < 0 ? CRASH_LOST : crash_run_to_(pid, shape, point, outcome);
 	if (end == CRASH_LOST) {
 		crash_complain_(outcome, "%s: the victim ended by itself before %u+%u", test->name,
 				point.stretch, point.offset);
-		return false;
+		return -1;
 	}
 	*completed = end == CRASH_COMPLETED;
 	outcome->kills += !*completed;
-	crash_kill_(pid);
-	return true;
+	return pid;
 }
 
-static void crash_audit_(const struct crash_case *test, void *state, bool completed,
-			 struct crash_outcome *outcome)
+static void crash_complain_of_(const struct crash_case *test, const char *complaint, bool completed,
+			       struct crash_outcome *outcome)
 {
-	const char *complaint = test->audit(state, completed);
 	if (complaint != NULL)
 		crash_complain_(outcome, "%s: killed at %u+%u%s, then %u+%u: %s", test->name,
 				crash_now_first_.stretch, crash_now_first_.offset,
@@ -334,10 +348,28 @@ static void crash_audit_(const struct crash_case *test, void *state, bool comple
 				crash_now_second_.offset, complaint);
 }
 
+// What becomes of a stopped victim.
+static void crash_finish_(const struct crash_case *test, void *state, pid_t pid, bool completed,
+			  struct crash_outcome *outcome)
+{
+	if (crash_resumed_ == NULL) {
+		crash_kill_(pid);
+		crash_complain_of_(test, test->audit(state, completed), completed, outcome);
+		return;
+	}
+	crash_complain_of_(test, test->audit(state, completed), completed, outcome);
+	if (completed || crash_go_(pid, PTRACE_CONT, SIGILL) == CRASH_STEPPED)
+		crash_complain_of_(test, crash_resumed_(state), completed, outcome);
+	else
+		crash_complain_of_(test, "the victim did not go on to its end", completed, outcome);
+	crash_kill_(pid);
+}
+
 // The inner loop: the victim (or, with a second, that one) at each of its points. `first` is where
-// the first of two died before.
+// the first of two died before, `skip` how many instructions of each stretch a stride leaves out
+// at first.
 static void crash_points_(const struct crash_case *test, const struct crash_point *first,
-			  const struct crash_shape *first_shape, unsigned stride,
+			  const struct crash_shape *first_shape, unsigned skip, unsigned stride,
 			  struct crash_shape *shape, struct crash_outcome *outcome)
 {
 	void (*victim)(void *) = first != NULL ? test->second : test->victim;
@@ -349,11 +381,14 @@ static void crash_points_(const struct crash_case *test, const struct crash_poin
 		alarm(60);
 		bool completed = false;
 		void *state = test->setup();
-		bool dead = first == NULL || crash_kill_at_(test, test->victim, state, first_shape,
-							    *first, outcome, &completed);
-		if (!dead) {
-			test->teardown(state);
-			return;
+		if (first != NULL) {
+			pid_t dies = crash_stop_at_(test, test->victim, state, first_shape, *first,
+						    outcome, &completed);
+			if (dies < 0) {
+				test->teardown(state);
+				return;
+			}
+			crash_kill_(dies);
 		}
 		if (!measured) {
 			// Once to the end: measures, and audits what comes after all of it.
@@ -365,14 +400,17 @@ static void crash_points_(const struct crash_case *test, const struct crash_poin
 				test->teardown(state);
 				return;
 			}
-			crash_audit_(test, state, true, outcome);
+			if (crash_resumed_ == NULL)
+				crash_complain_of_(test, test->audit(state, true), true, outcome);
 			test->teardown(state);
 			continue;
 		}
-		if (crash_kill_at_(test, victim, state, shape, point, outcome, &completed))
-			crash_audit_(test, state, completed, outcome);
+		pid_t stopped =
+		    crash_stop_at_(test, victim, state, shape, point, outcome, &completed);
+		if (stopped >= 0)
+			crash_finish_(test, state, stopped, completed, outcome);
 		test->teardown(state);
-		if (!crash_next_(shape, &point, stride))
+		if (!crash_next_(shape, &point, stride, skip))
 			break;
 		*now = point;
 	}
@@ -391,7 +429,7 @@ static struct crash_outcome crash_run(const struct crash_case *test, unsigned st
 	crash_now_ = test->name;
 	signal(SIGALRM, crash_hung_);
 	if (test->second == NULL) {
-		crash_points_(test, NULL, NULL, stride, &shape, &outcome);
+		crash_points_(test, NULL, NULL, 0, stride, &shape, &outcome);
 	} else {
 		struct crash_point point = {0, 0};
 		void *state = test->setup();
@@ -400,21 +438,25 @@ static struct crash_outcome crash_run(const struct crash_case *test, unsigned st
 			crash_complain_(&outcome, "%s: the victim never completed", test->name);
 		test->teardown(state);
 		if (outcome.failures == 0) {
+			unsigned skip = 0;
 			do {
 				crash_now_first_ = point;
-				crash_points_(test, &point, &shape, second_stride, &second_shape,
-					      &outcome);
-			} while (crash_next_(&shape, &point, stride));
+				crash_points_(test, &point, &shape, skip, second_stride,
+					      &second_shape, &outcome);
+				skip = (skip + 1) % second_stride;
+			} while (crash_next_(&shape, &point, stride, 0));
 		}
 	}
 	alarm(0);
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	double seconds =
 	    (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
-	tap_note("%s: %u instructions, %u system calls; %" PRIu64 " kills, %" PRIu64
-		 " steps, %" PRIu64 " strays, %.1f s",
-		 test->name, shape.instructions - 1, shape.stretches - 1, outcome.kills,
-		 outcome.steps, outcome.strays, seconds);
+	if (crash_notes)
+		tap_note("%s: %u instructions, %u system calls; %" PRIu64 " %s, %" PRIu64
+			 " steps, %" PRIu64 " strays, %.1f s",
+			 test->name, shape.instructions - 1, shape.stretches - 1, outcome.kills,
+			 crash_resumed_ != NULL ? "stops" : "kills", outcome.steps, outcome.strays,
+			 seconds);
 	return outcome;
 }
 
@@ -454,6 +496,9 @@ static struct crash_outcome crash_run(const struct crash_case *test, unsigned st
 	return outcome;
 }
 
+__attribute__((unused)) static bool crash_notes = true;
+static const char *(*crash_resumed_)(void *state);
+
 #endif
 
 // Checks that no audit complains. Answers how many victims died.
@@ -468,6 +513,17 @@ __attribute__((unused)) static uint64_t crash_must_hold(const struct crash_case 
 	return outcome.kills;
 }
 
+// The same, with a victim that is stopped instead of killed: `resumed` is the second audit.
+__attribute__((unused)) static uint64_t crash_must_hold_stopped(const struct crash_case *test,
+								const char *(*resumed)(void *state),
+								unsigned stride)
+{
+	crash_resumed_ = resumed;
+	uint64_t stops = crash_must_hold(test, stride, stride);
+	crash_resumed_ = NULL;
+	return stops;
+}
+
 // Checks that an audit does complain, of something it says in `expected`: for what is broken on
 // purpose.
 __attribute__((unused)) static void crash_must_fail(const struct crash_case *test, unsigned stride,
@@ -476,6 +532,16 @@ __attribute__((unused)) static void crash_must_fail(const struct crash_case *tes
 	struct crash_outcome outcome = crash_run(test, stride, stride);
 	tap_note("caught %" PRIu64 " times, first: %s", outcome.failures, outcome.first);
 	CHECK(outcome.failures != 0 && strstr(outcome.first, expected) != NULL);
+}
+
+// The same for what is broken when it is stopped.
+__attribute__((unused)) static void crash_must_fail_stopped(const struct crash_case *test,
+							    const char *(*resumed)(void *state),
+							    unsigned stride, const char *expected)
+{
+	crash_resumed_ = resumed;
+	crash_must_fail(test, stride, expected);
+	crash_resumed_ = NULL;
 }
 
 // Zero-filled memory that victims and audits share.

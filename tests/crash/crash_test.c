@@ -113,6 +113,38 @@ static void leaves_early(void *state)
 	_exit(0);
 }
 
+static void adds_in_two_steps(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	uint64_t value = a->left;
+	a->left = value + 1;
+	crash_end();
+}
+
+static void adds_at_once(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	__atomic_fetch_add(&a->left, 1, __ATOMIC_RELAXED);
+	crash_end();
+}
+
+static const char *add_meanwhile(void *state, bool completed)
+{
+	struct account *a = state;
+	(void)completed;
+	__atomic_fetch_add(&a->left, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+static const char *both_added(void *state)
+{
+	struct account *a = state;
+	a->seen[0]++;
+	return a->left != 2 ? "an addition is lost" : NULL;
+}
+
 int main(void)
 {
 	if (!crash_available())
@@ -158,6 +190,18 @@ int main(void)
 	static const struct crash_case early = {"early", setup,        leaves_early,
 						NULL,    must_balance, teardown};
 	crash_must_fail(&early, 1, "never completed");
+
+	tap_case("a victim that is stopped between any two instructions goes on afterwards");
+	memset((void *)account, 0, sizeof(*account));
+	static const struct crash_case at_once = {"at once", setup,         adds_at_once,
+						  NULL,      add_meanwhile, teardown};
+	uint64_t stops = crash_must_hold_stopped(&at_once, both_added, 1);
+	CHECK_EQ_U64(account->seen[0], stops);
+
+	tap_case("an update that is lost between two who live is caught");
+	static const struct crash_case two_adds = {
+	    "add in two steps", setup, adds_in_two_steps, NULL, add_meanwhile, teardown};
+	crash_must_fail_stopped(&two_adds, both_added, 1, "an addition is lost");
 
 	return tap_done();
 }
