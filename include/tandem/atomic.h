@@ -49,11 +49,12 @@
 // of that. acq_rel is both. seq_cst adds one order of all seq_cst operations that every thread
 // agrees on: needed when each side stores its own location and then looks at the other's.
 //
-// Progress: load, store, exchange, test-and-set, clear, fetch_{add,sub,and,or,xor}, bits, the
-// single CAS and the reference count's get and put are wait-free where the machine has the
-// instruction (x86, arm64 with LSE) and lock-free where it retries (LL/SC). fetch_min, fetch_max,
-// add_unless and get_unless_zero are lock-free: a retry means that somebody else's update
-// succeeded. There is no bound on retries; against a hostile peer bound a CAS loop yourself.
+// Progress: load, store, exchange, test-and-set, clear, fetch_add, fetch_sub, bits, the single CAS
+// and the reference count's get and put are wait-free where the machine has the instruction (x86,
+// arm64 with LSE, riscv) and lock-free where it retries (LL/SC; 64 bits on i386). fetch_and,
+// fetch_or and fetch_xor likewise, but x86 retries. fetch_min, fetch_max, add_unless and
+// get_unless_zero are lock-free: a retry means that somebody else's update succeeded. There is no
+// bound on retries; against a hostile peer bound a CAS loop yourself.
 // Nothing here waits, calls the kernel, or needs more than the word, so all of it works from a
 // signal handler and in shared memory. 8 and 16 bits on a machine that lacks them (riscv64 before
 // gcc 14) go through a CAS on the aligned 32-bit word around them: lock-free, stores included, and
@@ -128,13 +129,11 @@ TDM_BEGIN_DECLS
 #define TDM_DEFINE_BIT_(N, T, order)                                                               \
 	tdm_inline bool tdm_bit_set_##order##_##N(tdm_atomic_##N *a, unsigned bit)                 \
 	{                                                                                          \
-		const T mask = TDM_BIT_MASK_(T, bit);                                              \
-		return (tdm_fetch_or_##order##_##N(a, mask) & mask) != 0; /* E1 */                 \
+		return tdm_set_bits_##order##_##N##_(a, TDM_BIT_MASK_(T, bit)); /* E1 */           \
 	}                                                                                          \
 	tdm_inline bool tdm_bit_clear_##order##_##N(tdm_atomic_##N *a, unsigned bit)               \
 	{                                                                                          \
-		const T mask = TDM_BIT_MASK_(T, bit);                                              \
-		return (tdm_fetch_and_##order##_##N(a, TDM_CAST(T, ~mask)) & mask) != 0; /* E1 */  \
+		return tdm_clear_bits_##order##_##N##_(a, TDM_BIT_MASK_(T, bit)); /* E1 */         \
 	}
 
 #define TDM_DEFINE_BIT_TEST_(N, T, order)                                                          \

@@ -26,6 +26,7 @@
 #define TDM_BASE_ATOMIC_H
 
 #include "config.h"
+#include "sanitizer.h"
 
 #ifndef __cplusplus
 #	include <stdatomic.h>
@@ -125,28 +126,56 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 		TDM_NATIVE_STORE_(&a->v_, v, TDM_ORDER_##order##_);                                \
 	}
 
-// `result` is what a target without the operation would have to compute; not needed here.
+// gcc (seen in 12.2, on x86) miscompiles `v = fetch_xor(a, v)` wherever it has to write a CAS loop
+// for the operation: result and operand share a register, and the loop fills in the result before
+// it uses the operand. So such a loop is written here, unless the operand is a constant or the
+// machine has the instruction; "has" is said only of machines where that is known, and of TSan, which
+// makes each operation a call.
+#if defined(__clang__) || TDM_UNDER_TSAN || defined(__aarch64__) || defined(__arm__) ||            \
+    defined(__riscv)
+#	define TDM_HAS_ARITHMETIC_(T) true
+#	define TDM_HAS_LOGIC_(T) true
+#elif defined(__x86_64__)
+#	define TDM_HAS_ARITHMETIC_(T) true
+#	define TDM_HAS_LOGIC_(T) false
+#elif defined(__i386__)
+#	define TDM_HAS_ARITHMETIC_(T) (sizeof(T) <= 4)
+#	define TDM_HAS_LOGIC_(T) false
+#else
+#	define TDM_HAS_ARITHMETIC_(T) false
+#	define TDM_HAS_LOGIC_(T) false
+#endif
+#define TDM_HAS_exchange_ TDM_HAS_ARITHMETIC_
+#define TDM_HAS_fetch_add_ TDM_HAS_ARITHMETIC_
+#define TDM_HAS_fetch_sub_ TDM_HAS_ARITHMETIC_
+#define TDM_HAS_fetch_and_ TDM_HAS_LOGIC_
+#define TDM_HAS_fetch_or_ TDM_HAS_LOGIC_
+#define TDM_HAS_fetch_xor_ TDM_HAS_LOGIC_
+
+// `result` is computed from `old` and `v`.
 #define TDM_DIRECT_RMW_(N, T, op, result, order)                                                   \
 	tdm_inline T tdm_##op##_##order##_##N(tdm_atomic_##N *a, T v)                              \
 	{                                                                                          \
-		return TDM_NATIVE_##op##_(&a->v_, v, TDM_ORDER_##order##_);                        \
-	}
-
-// gcc 12 on i386 has no 64-bit exchange instruction and gets its own loop wrong: in
-// `token = exchange(a, token)` it overwrites the new value with the old one before storing it.
-#if defined(__i386__) && !defined(__clang__)
-#	define TDM_EXCHANGE_U64_ TDM_BY_CAS_RMW_
-#else
-#	define TDM_EXCHANGE_U64_ TDM_DIRECT_RMW_
-#endif
-#define TDM_BY_CAS_RMW_(N, T, op, result, order)                                                   \
-	tdm_inline T tdm_##op##_##order##_##N(tdm_atomic_##N *a, T v)                              \
-	{                                                                                          \
+		if (TDM_HAS_##op##_(T) || __builtin_constant_p(v))                                 \
+			return TDM_NATIVE_##op##_(&a->v_, v, TDM_ORDER_##order##_);                \
 		T old = TDM_NATIVE_LOAD_(&a->v_, __ATOMIC_RELAXED);                                \
-		while (!TDM_NATIVE_CAS_weak_(&a->v_, &old, result, TDM_ORDER_##order##_,           \
-					     __ATOMIC_RELAXED))                                    \
+		while (!TDM_NATIVE_CAS_weak_(&a->v_, &old, TDM_CAST(T, result),                    \
+					     TDM_ORDER_##order##_, __ATOMIC_RELAXED))              \
 			continue;                                                                  \
 		return old;                                                                        \
+	}
+
+// Whether any bit of the mask was set before. The answer is no copy of the old value, so the case
+// above cannot arise, and x86 needs no loop for a single bit.
+#define TDM_DIRECT_BITS_(N, T, order)                                                              \
+	tdm_inline bool tdm_set_bits_##order##_##N##_(tdm_atomic_##N *a, T mask)                   \
+	{                                                                                          \
+		return (TDM_NATIVE_fetch_or_(&a->v_, mask, TDM_ORDER_##order##_) & mask) != 0;     \
+	}                                                                                          \
+	tdm_inline bool tdm_clear_bits_##order##_##N##_(tdm_atomic_##N *a, T mask)                 \
+	{                                                                                          \
+		return (TDM_NATIVE_fetch_and_(&a->v_, TDM_CAST(T, ~mask), TDM_ORDER_##order##_) &  \
+			mask) != 0;                                                                \
 	}
 
 #define TDM_DIRECT_CAS_(N, T, strength, success, failure)                                          \
@@ -180,7 +209,6 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 		(void)tdm_exchange_##order##_##N(a, v);                                            \
 	}
 
-// `result` is computed from `old` and `v`.
 #define TDM_BY_WORD_RMW_(N, T, op, result, order)                                                  \
 	tdm_inline T tdm_##op##_##order##_##N(tdm_atomic_##N *a, T v)                              \
 	{                                                                                          \
@@ -194,6 +222,16 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 			next = TDM_CAST(uint32_t, TDM_CAST(T, result)) << shift;                   \
 		} while (!tdm_word_cas_##order##_relaxed_(word, &seen, (seen & others) | next));   \
 		return old;                                                                        \
+	}
+
+#define TDM_BY_WORD_BITS_(N, T, order)                                                             \
+	tdm_inline bool tdm_set_bits_##order##_##N##_(tdm_atomic_##N *a, T mask)                   \
+	{                                                                                          \
+		return (tdm_fetch_or_##order##_##N(a, mask) & mask) != 0;                          \
+	}                                                                                          \
+	tdm_inline bool tdm_clear_bits_##order##_##N##_(tdm_atomic_##N *a, T mask)                 \
+	{                                                                                          \
+		return (tdm_fetch_and_##order##_##N(a, TDM_CAST(T, ~mask)) & mask) != 0;           \
 	}
 
 #define TDM_BY_WORD_CAS_(N, T, strength, success, failure)                                         \
@@ -242,16 +280,21 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 	X(__VA_ARGS__, seq_cst, acquire)                                                           \
 	X(__VA_ARGS__, seq_cst, seq_cst)
 
-#define TDM_DEFINE_ATOMIC_(HOW, EXCHANGE, N, T)                                                    \
+#define TDM_DEFINE_ATOMIC_(HOW, N, T)                                                              \
 	HOW##_LOAD_(N, T, relaxed)                                                                 \
 	HOW##_LOAD_(N, T, acquire)                                                                 \
 	HOW##_LOAD_(N, T, seq_cst)                                                                 \
-	TDM_RMW_ORDERS_(EXCHANGE, N, T, exchange, v)                                               \
+	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, exchange, v)                                             \
 	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_add, old + v)                                      \
 	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_sub, old - v)                                      \
 	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_and, old & v)                                      \
 	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_or, old | v)                                       \
 	TDM_RMW_ORDERS_(HOW##_RMW_, N, T, fetch_xor, old ^ v)                                      \
+	HOW##_BITS_(N, T, relaxed)                                                                 \
+	HOW##_BITS_(N, T, acquire)                                                                 \
+	HOW##_BITS_(N, T, release)                                                                 \
+	HOW##_BITS_(N, T, acq_rel)                                                                 \
+	HOW##_BITS_(N, T, seq_cst)                                                                 \
 	HOW##_STORE_(N, T, relaxed)                                                                \
 	HOW##_STORE_(N, T, release)                                                                \
 	HOW##_STORE_(N, T, seq_cst)                                                                \
@@ -260,12 +303,12 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 
 // clang-format on
 
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_DIRECT_RMW_, u32, uint32_t)
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_EXCHANGE_U64_, u64, uint64_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, u32, uint32_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, u64, uint64_t)
 
 #if !TDM_SUBWORD_BY_CAS
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_DIRECT_RMW_, u8, uint8_t)
-TDM_DEFINE_ATOMIC_(TDM_DIRECT, TDM_DIRECT_RMW_, u16, uint16_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, u8, uint8_t)
+TDM_DEFINE_ATOMIC_(TDM_DIRECT, u16, uint16_t)
 #else
 
 typedef uint32_t __attribute__((__may_alias__)) tdm_word_;
@@ -314,8 +357,8 @@ TDM_WORD_LOAD_(acquire)
 TDM_WORD_LOAD_(seq_cst)
 TDM_CAS_ORDERS_(TDM_WORD_CAS_, tdm_word_)
 
-TDM_DEFINE_ATOMIC_(TDM_BY_WORD, TDM_BY_WORD_RMW_, u8, uint8_t)
-TDM_DEFINE_ATOMIC_(TDM_BY_WORD, TDM_BY_WORD_RMW_, u16, uint16_t)
+TDM_DEFINE_ATOMIC_(TDM_BY_WORD, u8, uint8_t)
+TDM_DEFINE_ATOMIC_(TDM_BY_WORD, u16, uint16_t)
 
 #endif
 
