@@ -129,8 +129,8 @@ TDM_ATOMIC_TYPE_(u64, uint64_t);
 // gcc (seen in 12.2, on x86) miscompiles `v = fetch_xor(a, v)` wherever it has to write a CAS loop
 // for the operation: result and operand share a register, and the loop fills in the result before
 // it uses the operand. So such a loop is written here, unless the operand is a constant or the
-// machine has the instruction; "has" is said only of machines where that is known, and of TSan, which
-// makes each operation a call.
+// machine has the instruction. "Has" is said only of machines where that is known, and under
+// ThreadSanitizer, where each operation is a call.
 #if defined(__clang__) || TDM_UNDER_TSAN || defined(__aarch64__) || defined(__arm__) ||            \
     defined(__riscv)
 #	define TDM_HAS_ARITHMETIC_(T) true
