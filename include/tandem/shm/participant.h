@@ -11,9 +11,9 @@
 //            passed on. The kernel drops the lock when the process is really gone, also across PID
 //            namespaces. A stopped process is alive. A thread that returns without leaving is a
 //            death; so is closing by exec. fork: the child's copy of the descriptor is closed, and
-//            what it inherited answers TDM_FORKED. A raw clone(2) that neither runs fork handlers
-//            nor execs keeps its dead parent's lock alive.
-// Progress   tdm_participant_probe_ is one system call, about half a microsecond.
+//            what it inherited answers TDM_FORKED. A raw clone(2) that runs no fork handlers keeps
+//            its dead parent's locks alive until it execs, joins or closes a segment.
+// Progress   tdm_table_dead_ is one system call, about half a microsecond.
 // Callers    A participant belongs to the thread that joined; two threads never share one.
 //
 // Edges
@@ -32,6 +32,8 @@
 //   C2  Death while joined: dirty stays 1; the next holder of the byte, joining or reaping, moves
 //       generation and epoch on.
 //   C3  Death between leave's dirty = 0 and the release of the byte: a clean leave.
+//
+// Example    tests/examples/two_processes.c
 //
 // Source     DESIGN notes in CONTRIBUTING.md; fcntl(2) F_OFD_SETLK; madvise(2) MADV_WIPEONFORK.
 #ifndef TDM_SHM_PARTICIPANT_H
@@ -116,26 +118,30 @@ tdm_inline uint64_t tdm_owner_pack_(uint32_t index, uint64_t generation)
 // ---------------------------------------------------------------------------------------------
 // In the process
 
-// The lock descriptor of one participant. On the heap, because it outlives the frame of a thread
-// that returns without leaving.
+// A lock descriptor: of a participant, or on its way to one. All are listed from the moment they
+// are open, because a copy that survives in a forked child keeps the dead alive, and a lock taken
+// through a copy is not exclusive. On the heap, because it outlives the frame of a thread that
+// returns without leaving.
 struct tdm_seat_lock_ {
 	int fd;
-	pthread_t thread;
-	const void *table; // which segment, as a key only
+	uint32_t index;    // the seat
+	pthread_t thread;  // who joined
+	const void *table; // which segment, as a key only; NULL: nobody has joined through it yet
 	struct tdm_seat_lock_ *next;
 };
 
 // What this process keeps, once.
 struct tdm_process_state_ {
 	pthread_mutex_t mutex; // guards all but exits
-	bool ready;            // handlers and key are registered
-	pthread_key_t key;     // its destructor is the end of a thread that joined
+	bool handles_forks;    // its handlers are registered
+	bool has_key;
+	pthread_key_t key; // its destructor is the end of a thread that joined
 	struct tdm_seat_lock_ *locks;
 	tdm_atomic_u32 *unforked; // 1 on a page that a fork wipes
 	tdm_atomic_u32 exits;
 };
 TDM_PROCESS_WIDE struct tdm_process_state_ tdm_process_ = {
-    PTHREAD_MUTEX_INITIALIZER, false, 0, TDM_NULL, TDM_NULL, {0}};
+    PTHREAD_MUTEX_INITIALIZER, false, false, 0, TDM_NULL, TDM_NULL, {0}};
 
 // Where the seats are and how to ask about them: filled by the segment.
 struct tdm_table {
@@ -167,8 +173,9 @@ tdm_function void tdm_process_in_parent_(void)
 }
 
 // The child holds copies of its parent's lock descriptors: closing them here leaves the parent's
-// locks alone and lets them go when the parent dies.
-tdm_function void tdm_process_in_child_(void)
+// locks alone and lets them go when the parent dies. The nodes stay, so that no pointer to one can
+// ever be mistaken for a new one.
+tdm_function void tdm_process_forget_(void)
 {
 	for (struct tdm_seat_lock_ *lock = tdm_process_.locks; lock != TDM_NULL; lock = lock->next)
 		close(lock->fd);
@@ -176,10 +183,65 @@ tdm_function void tdm_process_in_child_(void)
 	if (tdm_process_.unforked != TDM_NULL) // where the kernel could not wipe it
 		tdm_store_relaxed_u32(tdm_process_.unforked, 0);
 	tdm_process_.unforked = TDM_NULL;
+}
+
+tdm_function void tdm_process_in_child_(void)
+{
+	tdm_process_forget_();
 	pthread_mutex_unlock(&tdm_process_.mutex);
 }
 
-// Takes `lock` off the list and lets the seat go. The mutex is held.
+// Takes the mutex. In a clone that ran no fork handlers, does first what they would have done.
+tdm_function void tdm_process_lock_(void)
+{
+	pthread_mutex_lock(&tdm_process_.mutex);
+	if (tdm_process_.unforked != TDM_NULL && tdm_load_relaxed_u32(tdm_process_.unforked) == 0)
+		tdm_process_forget_();
+}
+
+tdm_function void tdm_process_unlock_(void)
+{
+	pthread_mutex_unlock(&tdm_process_.mutex);
+}
+
+// Before main: a fork that runs beside the registration would leave its child without handlers, and
+// the mutex locked.
+__attribute__((constructor, unused)) static void tdm_process_register_(void)
+{
+	tdm_process_lock_();
+	if (!tdm_process_.handles_forks)
+		tdm_process_.handles_forks =
+		    pthread_atfork(tdm_process_before_fork_, tdm_process_in_parent_,
+				   tdm_process_in_child_) == 0;
+	tdm_process_unlock_();
+}
+
+// Lists a lock descriptor. NULL: no memory. The mutex is held.
+tdm_function struct tdm_seat_lock_ *tdm_seat_lock_list_(int fd)
+{
+	struct tdm_seat_lock_ *lock =
+	    TDM_CAST(struct tdm_seat_lock_ *, malloc(sizeof(struct tdm_seat_lock_)));
+	if (lock == TDM_NULL)
+		return TDM_NULL;
+	lock->fd = fd;
+	lock->index = 0;
+	lock->thread = pthread_self();
+	lock->table = TDM_NULL;
+	lock->next = tdm_process_.locks;
+	tdm_process_.locks = lock;
+	return lock;
+}
+
+// What leads to `lock` in the list, to NULL where it is not in it. The mutex is held.
+tdm_function struct tdm_seat_lock_ **tdm_seat_lock_find_(const struct tdm_seat_lock_ *lock)
+{
+	struct tdm_seat_lock_ **link = &tdm_process_.locks;
+	while (*link != TDM_NULL && *link != lock)
+		link = &(*link)->next;
+	return link;
+}
+
+// Takes a lock descriptor off the list and lets it go, and the seat with it. The mutex is held.
 tdm_function void tdm_seat_unlock_(struct tdm_seat_lock_ **link)
 {
 	struct tdm_seat_lock_ *lock = *link;
@@ -189,40 +251,47 @@ tdm_function void tdm_seat_unlock_(struct tdm_seat_lock_ **link)
 	free(lock);
 }
 
+// The same for one that nobody has joined through, if it is still this process's.
+tdm_function void tdm_seat_lock_drop_(const struct tdm_seat_lock_ *lock)
+{
+	tdm_process_lock_();
+	struct tdm_seat_lock_ **link = tdm_seat_lock_find_(lock);
+	if (*link != TDM_NULL)
+		tdm_seat_unlock_(link);
+	tdm_process_unlock_();
+}
+
 // A thread that joined has ended without leaving: that is a death.
 tdm_function void tdm_process_thread_ends_(void *unused)
 {
 	(void)unused;
-	pthread_mutex_lock(&tdm_process_.mutex);
+	tdm_process_lock_();
 	struct tdm_seat_lock_ **link = &tdm_process_.locks;
 	while (*link != TDM_NULL) {
-		if (pthread_equal((*link)->thread, pthread_self()))
+		if ((*link)->table != TDM_NULL && pthread_equal((*link)->thread, pthread_self()))
 			tdm_seat_unlock_(link);
 		else
 			link = &(*link)->next;
 	}
-	pthread_mutex_unlock(&tdm_process_.mutex);
+	tdm_process_unlock_();
 }
 
-// Handlers, key and the wiped page. The mutex is held.
+// Key and the wiped page. The mutex is held.
 tdm_function enum tdm_status tdm_process_prepare_(void)
 {
-	if (!tdm_process_.ready) {
+	if (!tdm_process_.handles_forks) { // the constructor had no memory
+		errno = ENOMEM;
+		return TDM_SYSTEM;
+	}
+	if (!tdm_process_.has_key) {
 		int error = pthread_key_create(&tdm_process_.key, tdm_process_thread_ends_);
-		if (error == 0) {
-			error = pthread_atfork(tdm_process_before_fork_, tdm_process_in_parent_,
-					       tdm_process_in_child_);
-			if (error != 0)
-				pthread_key_delete(tdm_process_.key);
-		}
 		if (error != 0) {
 			errno = error;
 			return TDM_SYSTEM;
 		}
-		tdm_process_.ready = true;
+		tdm_process_.has_key = true;
 	}
-	if (tdm_process_.unforked == TDM_NULL ||
-	    tdm_load_relaxed_u32(tdm_process_.unforked) == 0) { // 0: a clone without handlers
+	if (tdm_process_.unforked == TDM_NULL) {
 		size_t page = TDM_CAST(size_t, sysconf(_SC_PAGESIZE));
 		void *wiped = mmap(TDM_NULL, page, PROT_READ | PROT_WRITE,
 				   MAP_PRIVATE | TDM_MAP_ANONYMOUS_, -1, 0);
@@ -320,14 +389,16 @@ tdm_function enum tdm_status tdm_owner_dead_(const struct tdm_table *table, uint
 	return tdm_table_dead_(table, TDM_CAST(uint32_t, owner & 0xffffU) - 1U, owner >> 16);
 }
 
-// The new holder of a byte moves the seat on; with `joining` it stays.
+// The new holder of a byte moves the seat on; with `joining` it stays. It first takes over what
+// the last one wrote, so that it can pass that on with the new generation.
 tdm_function uint64_t tdm_seat_take_over_(const struct tdm_table *table, uint32_t index,
 					  bool joining)
 {
 	struct tdm_seat_shm *seat = &table->seats[index];
+	(void)tdm_load_acquire_u32(&tdm_process_.exits);     // E3, pairs with unlock
+	bool died = tdm_load_acquire_u32(&seat->dirty) != 0; // E2, pairs with leave
 	uint64_t generation = tdm_fetch_add_release_u64(&seat->generation, 1) + 1; // E1
-	(void)tdm_load_acquire_u32(&tdm_process_.exits);           // E3, pairs with unlock
-	if (tdm_load_acquire_u32(&seat->dirty) != 0)               // E2, pairs with leave
+	if (died)
 		tdm_fetch_add_acq_rel_u64(&table->head->epoch, 1); // E4
 	tdm_store_release_u32(&seat->dirty, joining ? 1 : 0);      // E2
 	return generation & TDM_OWNER_GENERATION_MASK_;
@@ -354,22 +425,41 @@ tdm_function int tdm_table_reopen_(const struct tdm_table *table)
 	return open(path, O_RDWR | TDM_O_CLOEXEC_);
 }
 
-// Joins through `fd`, an open file description of the segment's file that nothing else uses (-1:
-// it opens one); it is the participant's from here on, also after a failure. `name` is for
-// display. The mutex is held from opening to listing, so that no fork can come in between.
-tdm_function enum tdm_status tdm_participant_join_fd_(struct tdm_participant *self,
-						      const struct tdm_table *table, int fd,
-						      const char *name)
+// Takes the first free byte through `fd`. A seat that somebody is reaping just now looks taken, so
+// only the second time round there is none.
+tdm_function enum tdm_status tdm_table_take_seat_(const struct tdm_table *table, int fd,
+						  uint32_t *index)
+{
+	for (uint32_t i = 0; i < 2 * table->seat_count; i++) {
+		*index = i % table->seat_count;
+		enum tdm_status status = TDM_SEAM_SEAT_TAKE(fd, *index);
+		if (status != TDM_BUSY)
+			return status;
+	}
+	return TDM_NO_SEATS;
+}
+
+// Joins through the listed lock descriptor *spare, which then is the participant's and *spare NULL;
+// where that is NULL or from before a fork, through one of its own. `name` is for display. The
+// mutex is held from opening to listing, so that no fork can come in between.
+tdm_function enum tdm_status tdm_participant_join_(struct tdm_participant *self,
+						   const struct tdm_table *table,
+						   struct tdm_seat_lock_ **spare, const char *name)
 {
 	memset(self, 0, sizeof(*self));
-	struct tdm_seat_lock_ *lock =
-	    TDM_CAST(struct tdm_seat_lock_ *, malloc(sizeof(struct tdm_seat_lock_)));
 	(void)tdm_fence_register_();
-	pthread_mutex_lock(&tdm_process_.mutex);
-	enum tdm_status status = lock != TDM_NULL ? tdm_process_prepare_() : TDM_SYSTEM;
-	if (fd < 0 && status == TDM_OK) {
-		fd = tdm_table_reopen_(table);
-		status = fd >= 0 ? TDM_OK : TDM_SYSTEM;
+	tdm_process_lock_();
+	enum tdm_status status = tdm_process_prepare_();
+	struct tdm_seat_lock_ *lock = *spare != TDM_NULL ? *tdm_seat_lock_find_(*spare) : TDM_NULL;
+	const bool own = lock == TDM_NULL;
+	if (own && status == TDM_OK) {
+		int fd = tdm_table_reopen_(table);
+		lock = fd >= 0 ? tdm_seat_lock_list_(fd) : TDM_NULL;
+		if (lock == TDM_NULL) {
+			status = fd < 0 && errno == EACCES ? TDM_DENIED : TDM_SYSTEM;
+			if (fd >= 0)
+				close(fd);
+		}
 	}
 	if (status == TDM_OK) {
 		int error = pthread_setspecific(tdm_process_.key, &tdm_process_);
@@ -379,31 +469,22 @@ tdm_function enum tdm_status tdm_participant_join_fd_(struct tdm_participant *se
 		}
 	}
 	uint32_t index = 0;
-	if (status == TDM_OK) {
-		for (; index < table->seat_count; index++) {
-			status = TDM_SEAM_SEAT_TAKE(fd, index);
-			if (status != TDM_BUSY)
-				break;
-		}
-		if (index == table->seat_count)
-			status = TDM_NO_SEATS;
-	}
+	if (status == TDM_OK)
+		status = tdm_table_take_seat_(table, lock->fd, &index);
 	if (status != TDM_OK) {
 		int saved = errno;
-		if (fd >= 0)
-			close(fd);
-		pthread_mutex_unlock(&tdm_process_.mutex);
-		free(lock);
+		if (own && lock != TDM_NULL)
+			tdm_seat_unlock_(tdm_seat_lock_find_(lock));
+		tdm_process_unlock_();
 		errno = saved;
 		return status;
 	}
-	lock->fd = fd;
+	lock->index = index;
 	lock->thread = pthread_self();
 	lock->table = table->head;
-	lock->next = tdm_process_.locks;
-	tdm_process_.locks = lock;
+	*spare = TDM_NULL;
 	self->unforked = tdm_process_.unforked;
-	pthread_mutex_unlock(&tdm_process_.mutex);
+	tdm_process_unlock_();
 
 	struct tdm_seat_shm *seat = &table->seats[index];
 	uint64_t words[TDM_NAME_SIZE / 8] = {0};
@@ -430,7 +511,8 @@ tdm_inline enum tdm_status tdm_participant_usable_(const struct tdm_participant 
 }
 
 // Gives the seat back. TDM_BUSY: a handle is still attached, detach it first. In a child that
-// inherited it: TDM_FORKED, and the parent's seat stays.
+// inherited it: TDM_FORKED, and the parent's seat stays. TDM_NEEDS_PARTICIPANT: it has left before,
+// or its thread has ended, and the seat may be another's by now.
 tdm_nodiscard tdm_function enum tdm_status tdm_participant_leave(struct tdm_participant *self)
 {
 	enum tdm_status status = tdm_participant_usable_(self);
@@ -438,26 +520,28 @@ tdm_nodiscard tdm_function enum tdm_status tdm_participant_leave(struct tdm_part
 		return status;
 	if (self->attached != 0)
 		return TDM_BUSY;
-	tdm_store_release_u32(&self->table.seats[self->index].dirty, 0); // E2, pairs with probe
-	pthread_mutex_lock(&tdm_process_.mutex);
-	struct tdm_seat_lock_ **link = &tdm_process_.locks;
-	while (*link != TDM_NULL && *link != self->lock)
-		link = &(*link)->next;
-	if (*link != TDM_NULL)
+	tdm_process_lock_();
+	struct tdm_seat_lock_ **link = tdm_seat_lock_find_(self->lock);
+	if (*link != TDM_NULL && (*link)->table == self->table.head &&
+	    (*link)->index == self->index) {
+		tdm_store_release_u32(&self->table.seats[self->index].dirty, 0); // E2
 		tdm_seat_unlock_(link);
-	pthread_mutex_unlock(&tdm_process_.mutex);
+	} else {
+		status = TDM_NEEDS_PARTICIPANT;
+	}
+	tdm_process_unlock_();
 	self->lock = TDM_NULL;
-	return TDM_OK;
+	return status;
 }
 
 // Is anybody of this process still joined to the table?
 tdm_function bool tdm_table_joined_here_(const struct tdm_table *table)
 {
 	bool joined = false;
-	pthread_mutex_lock(&tdm_process_.mutex);
+	tdm_process_lock_();
 	for (struct tdm_seat_lock_ *lock = tdm_process_.locks; lock != TDM_NULL; lock = lock->next)
 		joined = joined || lock->table == table->head;
-	pthread_mutex_unlock(&tdm_process_.mutex);
+	tdm_process_unlock_();
 	return joined;
 }
 
@@ -465,12 +549,17 @@ tdm_function bool tdm_table_joined_here_(const struct tdm_table *table)
 tdm_function enum tdm_status tdm_table_reap_(const struct tdm_table *table, uint32_t *reaped)
 {
 	*reaped = 0;
-	pthread_mutex_lock(&tdm_process_.mutex); // no fork may copy the descriptor
+	tdm_process_lock_(); // no fork may copy the descriptor
 	int fd = tdm_table_reopen_(table);
-	for (uint32_t index = 0; fd >= 0 && index < table->seat_count; index++) {
+	enum tdm_status status = fd >= 0 ? TDM_OK : errno == EACCES ? TDM_DENIED : TDM_SYSTEM;
+	for (uint32_t index = 0; status == TDM_OK && index < table->seat_count; index++) {
 		struct tdm_seat_shm *seat = &table->seats[index];
-		if (tdm_load_relaxed_u32(&seat->dirty) == 0 ||
-		    TDM_SEAM_SEAT_TAKE(fd, index) != TDM_OK)
+		if (tdm_load_relaxed_u32(&seat->dirty) == 0)
+			continue;
+		enum tdm_status taken = TDM_SEAM_SEAT_TAKE(fd, index);
+		if (taken == TDM_SYSTEM)
+			status = taken;
+		if (taken != TDM_OK)
 			continue;
 		if (tdm_load_relaxed_u32(&seat->dirty) != 0) {
 			tdm_seat_take_over_(table, index, false);
@@ -482,8 +571,14 @@ tdm_function enum tdm_status tdm_table_reap_(const struct tdm_table *table, uint
 	if (fd >= 0)
 		close(fd);
 	errno = saved;
-	pthread_mutex_unlock(&tdm_process_.mutex);
-	return fd >= 0 ? TDM_OK : TDM_SYSTEM;
+	tdm_process_unlock_();
+	return status;
+}
+
+// Deaths noticed so far. A structure that finds it moved looks for what the dead held.
+tdm_function uint64_t tdm_table_epoch_(const struct tdm_table *table)
+{
+	return tdm_load_acquire_u64(&table->head->epoch); // E4
 }
 
 enum tdm_liveness { TDM_SEAT_FREE = 0, TDM_SEAT_LIVE = 1, TDM_SEAT_DEAD = 2 };

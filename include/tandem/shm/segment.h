@@ -12,7 +12,7 @@
 // Trust      What the header and the directory say is read once, checked against the file's real
 //            size, and kept in private memory: a peer that changes them later changes nothing
 //            here. A segment with a name trusts its user id, who may truncate it (SIGBUS). For
-//            peers that are not trusted take TDM_SEALED, a memfd that cannot change its size.
+//            peers that are not trusted take a sealed one, a memfd that cannot change its size.
 //
 // Edges
 //   E1  Publishing (linkat, or the passing of a descriptor) with opening: the kernel orders what
@@ -21,7 +21,9 @@
 // Crashes
 //   C1  A creator dies before publishing: the file had no name and is gone.
 //   C2  A creator dies after publishing: the segment is whole.
-//   C3  Where the file system has no unnamed files, C1 leaves a file ".tandem.*" behind.
+//   C3  Where the file system has no unnamed files, a death in C1, or within publishing, leaves a
+//       file ".tandem.*" behind.
+//   C4  A death within removing: the name is there or not.
 //
 // Example: tests/examples/two_processes.c, which is also the README's first.
 //
@@ -35,11 +37,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/types.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,11 +70,19 @@ TDM_BEGIN_DECLS
 #endif
 #define TDM_MFD_CLOEXEC_ 1U
 #define TDM_MFD_ALLOW_SEALING_ 2U
+#define TDM_MFD_NOEXEC_SEAL_ 8U
 #define TDM_F_ADD_SEALS_ 1033
 #define TDM_F_SEAL_SEAL_ 1
 #define TDM_F_SEAL_SHRINK_ 2
 #define TDM_F_SEAL_GROW_ 4
 #define TDM_F_SEAL_FUTURE_WRITE_ 16
+#define TDM_HUGETLBFS_MAGIC_ UINT32_C(0x958458f6)
+
+// Where a file system has no unnamed files this fails, with errno.
+#ifndef TDM_SEAM_OPEN_UNNAMED
+#	define TDM_SEAM_OPEN_UNNAMED(directory)                                                   \
+		open(directory, TDM_O_TMPFILE_ | O_RDWR | TDM_O_CLOEXEC_, 0600)
+#endif
 
 #define TDM_DIRECTORY "/dev/shm"
 #define TDM_OBJECTS_MAX 1024U
@@ -144,7 +157,7 @@ struct tdm_segment {
 	struct tdm_segment_header header; // private copies
 	struct tdm_directory_entry *directory;
 	struct tdm_table table;
-	int spare_lock_fd; // received with the segment, for the first join; or -1
+	struct tdm_seat_lock_ *spare; // received with the segment, for the first join; or NULL
 	// Why the last open failed, for tdm_segment_explain.
 	enum tdm_status problem;
 	uint64_t problem_found;
@@ -209,7 +222,6 @@ tdm_function void tdm_segment_clear_(struct tdm_segment *segment)
 {
 	memset(segment, 0, sizeof(*segment));
 	segment->fd = -1;
-	segment->spare_lock_fd = -1;
 	segment->table.probe_fd = -1;
 }
 
@@ -226,8 +238,8 @@ tdm_function void tdm_segment_drop_(struct tdm_segment *segment)
 	}
 	if (segment->fd >= 0)
 		close(segment->fd);
-	if (segment->spare_lock_fd >= 0)
-		close(segment->spare_lock_fd);
+	if (segment->spare != TDM_NULL)
+		tdm_seat_lock_drop_(segment->spare);
 	free(segment->directory);
 	enum tdm_status problem = segment->problem;
 	uint64_t found = segment->problem_found;
@@ -319,7 +331,8 @@ tdm_function enum tdm_status tdm_segment_lay_out_(struct tdm_segment *segment,
 			if (strcmp(segment->directory[other].name, object->name) == 0)
 				return TDM_EXISTS;
 		uint64_t bytes = object->size != TDM_NULL ? object->size(object) : 0;
-		if (bytes == 0 || !tdm_power_of_two_(object->elem_align) ||
+		if (bytes == 0 || object->init == TDM_NULL ||
+		    !tdm_power_of_two_(object->elem_align) ||
 		    object->elem_align > TDM_ELEM_ALIGN_MAX)
 			return TDM_INVALID;
 		uint64_t align =
@@ -338,6 +351,10 @@ tdm_function enum tdm_status tdm_segment_lay_out_(struct tdm_segment *segment,
 			return TDM_INVALID;
 	}
 	uint64_t page = TDM_CAST(uint64_t, sysconf(_SC_PAGESIZE));
+	struct statfs system;
+	if (!segment->sealed && statfs(segment->directory_path, &system) == 0 &&
+	    TDM_CAST(uint32_t, system.f_type) == TDM_HUGETLBFS_MAGIC_)
+		page = TDM_CAST(uint64_t, system.f_bsize);
 	// Both the size of a mapping and the size of a file must be able to say it.
 	if (!tdm_round_up_(end, page, &header->bytes) || header->bytes > SIZE_MAX / 2 ||
 	    (sizeof(off_t) == 4 && header->bytes > INT32_MAX))
@@ -351,14 +368,17 @@ tdm_function enum tdm_status tdm_segment_new_file_(struct tdm_segment *segment)
 {
 	if (segment->sealed) {
 #ifdef SYS_memfd_create
-		segment->fd = TDM_CAST(int, syscall(SYS_memfd_create, "tandem",
-						    TDM_MFD_CLOEXEC_ | TDM_MFD_ALLOW_SEALING_));
+		const unsigned flags = TDM_MFD_CLOEXEC_ | TDM_MFD_ALLOW_SEALING_;
+		segment->fd = TDM_CAST(
+		    int, syscall(SYS_memfd_create, "tandem", flags | TDM_MFD_NOEXEC_SEAL_));
+		if (segment->fd < 0 && errno == EINVAL) // before Linux 6.3
+			segment->fd = TDM_CAST(int, syscall(SYS_memfd_create, "tandem", flags));
 		return segment->fd >= 0 ? TDM_OK : errno == ENOSYS ? TDM_UNSUPPORTED : TDM_SYSTEM;
 #else
 		return TDM_UNSUPPORTED;
 #endif
 	}
-	segment->fd = open(segment->directory_path, TDM_O_TMPFILE_ | O_RDWR | TDM_O_CLOEXEC_, 0600);
+	segment->fd = TDM_SEAM_OPEN_UNNAMED(segment->directory_path);
 	if (segment->fd >= 0 && access("/proc/self/fd", X_OK) == 0)
 		return TDM_OK;
 	if (segment->fd >= 0)
@@ -391,8 +411,43 @@ tdm_function enum tdm_status tdm_segment_random_(unsigned char identity[16])
 	return got == 16 ? TDM_OK : TDM_SYSTEM;
 }
 
-// Reserves the pages, so that a full file system is a status here and not a SIGBUS later, maps
-// and fills them.
+// Could there ever be room? Reserving would find out, but only once it has used up what there is.
+tdm_function bool tdm_segment_has_room_(const struct tdm_segment *segment)
+{
+	struct statfs system;
+	if (!segment->sealed && fstatfs(segment->fd, &system) == 0 && system.f_blocks != 0)
+		return segment->header.bytes / TDM_CAST(uint64_t, system.f_bsize) <= system.f_bfree;
+	struct sysinfo machine; // a memfd, or a file system without a limit
+	if (sysinfo(&machine) != 0)
+		return true;
+	return segment->header.bytes / machine.mem_unit <=
+	       TDM_CAST(uint64_t, machine.totalram) + machine.totalswap;
+}
+
+// Reserves the pages, so that a full file system is a status here and not a SIGBUS later. In
+// pieces: a signal makes the kernel give a whole piece back, and with a timer that ticks faster
+// than a large segment takes to reserve, one piece would never be done.
+tdm_function enum tdm_status tdm_segment_reserve_(const struct tdm_segment *segment)
+{
+	if (!tdm_segment_has_room_(segment))
+		return TDM_NO_SPACE;
+	const uint64_t piece = UINT64_C(1) << 21;
+	for (uint64_t at = 0; at < segment->header.bytes;) {
+		uint64_t rest = segment->header.bytes - at;
+		uint64_t bytes = rest < piece ? rest : piece;
+		int error =
+		    posix_fallocate(segment->fd, TDM_CAST(off_t, at), TDM_CAST(off_t, bytes));
+		if (error == 0) {
+			at += bytes;
+		} else if (error != EINTR) {
+			errno = error;
+			return tdm_errno_status_();
+		}
+	}
+	return TDM_OK;
+}
+
+// Reserves the memory, maps and fills it.
 tdm_function enum tdm_status tdm_segment_build_(struct tdm_segment *segment,
 						const struct tdm_segment_options *options,
 						const struct tdm_object *objects)
@@ -405,14 +460,9 @@ tdm_function enum tdm_status tdm_segment_build_(struct tdm_segment *segment,
 	mode_t mode = TDM_CAST(mode_t, options->permissions != 0 ? options->permissions : 0600U);
 	if (fchmod(segment->fd, mode) != 0)
 		return tdm_errno_status_();
-	int error = EINTR;
-	while (error == EINTR)
-		error = posix_fallocate(segment->fd, 0, TDM_CAST(off_t, segment->header.bytes));
-	if (error != 0) {
-		errno = error;
-		return tdm_errno_status_();
-	}
-	status = tdm_segment_map_(segment);
+	status = tdm_segment_reserve_(segment);
+	if (status == TDM_OK)
+		status = tdm_segment_map_(segment);
 	if (status != TDM_OK)
 		return status;
 	struct timespec now;
@@ -430,10 +480,11 @@ tdm_function enum tdm_status tdm_segment_build_(struct tdm_segment *segment,
 	       segment->header.object_count * sizeof(struct tdm_directory_entry));
 	memcpy(segment->base, &segment->header, sizeof(segment->header));
 	if (segment->sealed) {
-		// After mapping: FUTURE_WRITE leaves the mapping that exists writable.
-		int seals = TDM_F_SEAL_SHRINK_ | TDM_F_SEAL_GROW_;
+		// After mapping: FUTURE_WRITE leaves the mapping that exists writable. SEAL: no
+		// peer can keep the next one out by a seal of its own.
+		int seals = TDM_F_SEAL_SHRINK_ | TDM_F_SEAL_GROW_ | TDM_F_SEAL_SEAL_;
 		if (options->peers_only_read)
-			seals |= TDM_F_SEAL_FUTURE_WRITE_ | TDM_F_SEAL_SEAL_;
+			seals |= TDM_F_SEAL_FUTURE_WRITE_;
 		if (fcntl(segment->fd, TDM_F_ADD_SEALS_, seals) != 0)
 			return errno == EINVAL ? TDM_UNSUPPORTED : TDM_SYSTEM;
 	}
@@ -476,6 +527,7 @@ tdm_function void tdm_segment_path_(const struct tdm_segment *segment, const cha
 }
 
 #define TDM_PATH_SIZE_ (256 + 48)
+#define TDM_OPEN_FLAGS_ (TDM_O_CLOEXEC_ | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY)
 
 // Gives a created segment its name, at once and whole. TDM_EXISTS: the name is taken; open that
 // one instead. TDM_INVALID: it has a name already, or is sealed.
@@ -589,8 +641,11 @@ tdm_function enum tdm_status tdm_segment_read_(struct tdm_segment *segment)
 		    tdm_name_check_(entry->name) != TDM_OK)
 			return tdm_segment_fail_(segment, TDM_BAD_DIRECTORY, i,
 						 header->object_count);
-		if (entry->offset < header->seats_offset + seats_bytes ||
-		    entry->offset % TDM_CACHE_LINE != 0 ||
+		if (!tdm_power_of_two_(entry->elem_align) || entry->elem_align > TDM_ELEM_ALIGN_MAX)
+			return tdm_segment_fail_(segment, TDM_BAD_GEOMETRY, entry->elem_align,
+						 TDM_ELEM_ALIGN_MAX);
+		if (entry->bytes == 0 || entry->offset < header->seats_offset + seats_bytes ||
+		    entry->offset % TDM_CACHE_LINE != 0 || entry->offset % entry->elem_align != 0 ||
 		    __builtin_add_overflow(entry->offset, entry->bytes, &end) ||
 		    end > header->bytes)
 			return tdm_segment_fail_(segment, TDM_BAD_GEOMETRY, entry->offset,
@@ -633,11 +688,14 @@ tdm_nodiscard tdm_function enum tdm_status tdm_segment_open_in(struct tdm_segmen
 	char path[TDM_PATH_SIZE_];
 	tdm_segment_path_(segment, name, path, sizeof(path));
 	segment->read_only = mode == TDM_MAP_READ_ONLY;
-	// O_NONBLOCK: a FIFO of that name must not hold us up. No symbolic links.
-	segment->fd = open(path, (segment->read_only ? O_RDONLY : O_RDWR) | TDM_O_CLOEXEC_ |
-				     O_NONBLOCK | O_NOFOLLOW);
-	if (segment->fd < 0)
+	// A FIFO or a terminal of that name must not hold us up or take us over. No symbolic links.
+	segment->fd = open(path, (segment->read_only ? O_RDONLY : O_RDWR) | TDM_OPEN_FLAGS_);
+	if (segment->fd < 0) {
+		// A link, a directory, a socket: there, but no file.
+		if (errno == ELOOP || errno == EISDIR || errno == ENXIO)
+			return tdm_segment_fail_(segment, TDM_NOT_TANDEM, 0, TDM_SEGMENT_MAGIC_);
 		return tdm_segment_fail_(segment, tdm_errno_status_(), 0, 0);
+	}
 	status = tdm_segment_attach_(segment);
 	if (status == TDM_OK)
 		memcpy(segment->name, name, strlen(name) + 1);
@@ -740,9 +798,7 @@ tdm_segment_join(struct tdm_segment *segment, struct tdm_participant *self, cons
 		return TDM_INVALID;
 	if (segment->read_only)
 		return TDM_READ_ONLY;
-	int fd = segment->spare_lock_fd;
-	segment->spare_lock_fd = -1;
-	return tdm_participant_join_fd_(self, &segment->table, fd, name);
+	return tdm_participant_join_(self, &segment->table, &segment->spare, name);
 }
 
 // Moves the seats of the dead on, so that everybody notices; *reaped counts them. Never needed
@@ -793,17 +849,32 @@ tdm_function bool tdm_segment_named(const struct tdm_segment *segment)
 }
 
 // Takes the name away; the memory lives until the last user closes it. TDM_NOT_FOUND: the name
-// is gone or leads to another segment, which stays.
+// is gone or leads to another segment, which stays. TDM_BUSY: somebody is removing it just now.
 tdm_nodiscard tdm_function enum tdm_status tdm_segment_remove(struct tdm_segment *segment)
 {
-	char path[TDM_PATH_SIZE_];
 	if (!tdm_segment_named(segment))
 		return TDM_NOT_FOUND;
+	// Whoever removes holds the file's flock from before the last look at the name until it is
+	// gone. Without it, another could remove and publish anew between our look and our unlink.
+	char path[TDM_PATH_SIZE_];
 	tdm_segment_path_(segment, segment->name, path, sizeof(path));
-	if (unlink(path) != 0)
-		return tdm_errno_status_();
-	segment->name[0] = '\0';
-	return TDM_OK;
+	tdm_process_lock_(); // no fork may copy the descriptor
+	int fd = open(path, O_RDONLY | TDM_OPEN_FLAGS_);
+	enum tdm_status status = TDM_OK;
+	if (fd < 0)
+		status = tdm_errno_status_();
+	else if (flock(fd, LOCK_EX | LOCK_NB) != 0)
+		status = errno == EWOULDBLOCK ? TDM_BUSY : TDM_SYSTEM;
+	else if (!tdm_segment_named(segment))
+		status = TDM_NOT_FOUND;
+	else if (unlink(path) != 0)
+		status = tdm_errno_status_();
+	else
+		segment->name[0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	tdm_process_unlock_();
+	return status;
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -816,9 +887,17 @@ tdm_nodiscard tdm_function enum tdm_status tdm_segment_send(const struct tdm_seg
 {
 	if (segment->base == TDM_NULL)
 		return TDM_INVALID;
+	tdm_process_lock_(); // until it is listed
 	int fds[2] = {segment->fd, tdm_table_reopen_(&segment->table)};
-	if (fds[1] < 0)
-		return tdm_errno_status_();
+	struct tdm_seat_lock_ *lock = fds[1] >= 0 ? tdm_seat_lock_list_(fds[1]) : TDM_NULL;
+	if (lock == TDM_NULL) {
+		enum tdm_status status = fds[1] < 0 ? tdm_errno_status_() : TDM_SYSTEM;
+		if (fds[1] >= 0)
+			close(fds[1]);
+		tdm_process_unlock_();
+		return status;
+	}
+	tdm_process_unlock_();
 	char byte = 't';
 	struct iovec vector;
 	vector.iov_base = &byte;
@@ -841,9 +920,53 @@ tdm_nodiscard tdm_function enum tdm_status tdm_segment_send(const struct tdm_seg
 		sent = sendmsg(socket, &message, MSG_NOSIGNAL);
 	while (sent < 0 && errno == EINTR);
 	int saved = errno;
-	close(fds[1]);
+	tdm_seat_lock_drop_(lock);
 	errno = saved;
 	return sent == 1 ? TDM_OK : TDM_SYSTEM;
+}
+
+// Waits for a message, then takes it with its descriptors and lists the second one, with the mutex
+// held, so that no fork can come in between. Bytes received, or -1. Room for the descriptors of one
+// message, and the kernel closes what is too many.
+tdm_function ssize_t tdm_segment_take_message_(int socket, char *byte, int fds[2],
+					       struct tdm_seat_lock_ **lock)
+{
+	TDM_ALIGNAS(8) char control[CMSG_SPACE(2 * sizeof(int))];
+	struct iovec vector;
+	vector.iov_base = byte;
+	vector.iov_len = 1;
+	struct msghdr message;
+	memset(&message, 0, sizeof(message));
+	message.msg_iov = &vector;
+	message.msg_iovlen = 1;
+	message.msg_control = control;
+	message.msg_controllen = sizeof(control);
+	ssize_t got = -1;
+	do {
+		got = recv(socket, byte, 1, MSG_PEEK); // waits as the socket's options say
+		if (got < 0)
+			continue;
+		tdm_process_lock_();
+		got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+		if (got >= 0) {
+			struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+			if (head != TDM_NULL && head->cmsg_level == SOL_SOCKET &&
+			    head->cmsg_type == SCM_RIGHTS) {
+				size_t bytes = head->cmsg_len - CMSG_LEN(0);
+				memcpy(fds, CMSG_DATA(head),
+				       bytes < 2 * sizeof(int) ? bytes : 2 * sizeof(int));
+			}
+			(void)tdm_process_prepare_(); // a raw clone shall notice, too
+			if (fds[1] >= 0)
+				*lock = tdm_seat_lock_list_(fds[1]);
+			tdm_process_unlock_();
+			return got;
+		}
+		tdm_process_unlock_();
+		if (errno == EAGAIN || errno == EWOULDBLOCK)
+			errno = EINTR; // another reader was faster: wait again
+	} while (errno == EINTR);
+	return got;
 }
 
 // Receives what tdm_segment_send sent, and opens it. TDM_CORRUPT: something else came.
@@ -854,39 +977,34 @@ tdm_segment_receive(struct tdm_segment *segment, int socket, enum tdm_segment_mo
 	tdm_segment_clear_(segment);
 	int fds[2] = {-1, -1};
 	char byte = 0;
-	struct iovec vector;
-	vector.iov_base = &byte;
-	vector.iov_len = 1;
-	TDM_ALIGNAS(8) char control[CMSG_SPACE(sizeof(fds))];
-	struct msghdr message;
-	memset(&message, 0, sizeof(message));
-	message.msg_iov = &vector;
-	message.msg_iovlen = 1;
-	message.msg_control = control;
-	message.msg_controllen = sizeof(control);
-	ssize_t got = -1;
-	do
-		got = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
-	while (got < 0 && errno == EINTR);
-	if (got <= 0)
-		return tdm_segment_fail_(segment, got == 0 ? TDM_PEER_LEFT : TDM_SYSTEM, 0, 0);
-	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-	size_t count = 0;
-	if (head != TDM_NULL && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS) {
-		count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		memcpy(fds, CMSG_DATA(head), (count > 2 ? 2 : count) * sizeof(int));
+	struct tdm_seat_lock_ *lock = TDM_NULL;
+	ssize_t got = tdm_segment_take_message_(socket, &byte, fds, &lock);
+	if (got < 0)
+		return tdm_segment_fail_(segment, TDM_SYSTEM, 0, 0);
+	struct stat ours;
+	struct stat locks;
+	enum tdm_status status = TDM_OK;
+	if (got == 0 && fds[0] < 0)
+		status = TDM_PEER_LEFT;
+	else if (got != 1 || byte != 't' || fds[1] < 0 || fstat(fds[0], &ours) != 0 ||
+		 fstat(fds[1], &locks) != 0 || ours.st_dev != locks.st_dev ||
+		 ours.st_ino != locks.st_ino)
+		status = TDM_CORRUPT; // a lock on another file would make us look dead
+	else if (lock == TDM_NULL)
+		status = TDM_SYSTEM;
+	if (status != TDM_OK) {
+		if (fds[0] >= 0)
+			close(fds[0]);
+		if (lock == TDM_NULL && fds[1] >= 0)
+			close(fds[1]);
+		(void)tdm_segment_fail_(segment, status, 0, 0);
+	} else {
+		status = tdm_segment_open_fd(segment, fds[0], mode);
 	}
-	if (count != 2 || byte != 't') {
-		for (size_t i = 0; i < 2; i++)
-			if (fds[i] >= 0)
-				close(fds[i]);
-		return tdm_segment_fail_(segment, TDM_CORRUPT, count, 2);
-	}
-	enum tdm_status status = tdm_segment_open_fd(segment, fds[0], mode);
 	if (status == TDM_OK)
-		segment->spare_lock_fd = fds[1];
-	else
-		close(fds[1]);
+		segment->spare = lock;
+	else if (lock != TDM_NULL)
+		tdm_seat_lock_drop_(lock);
 	return status;
 }
 
