@@ -20,7 +20,7 @@
 
 #define WORKERS_MAX 8
 #define ROUNDS (TDM_UNDER_TSAN ? 2000U : 50000U)
-#define MESSAGES (TDM_UNDER_TSAN ? 50U : 200U)
+#define MESSAGES 20U // for each pair; a hand-over costs a scheduler's slice on a busy machine
 #define SEMAPHORE_LIMIT 3
 
 // What one worker did, for the accounts. Read after it was joined.
@@ -34,7 +34,7 @@ struct payload {
 };
 
 struct area {
-	tdm_atomic_u32 arrived;
+	tdm_atomic_u32 arrived, finished;
 	uint32_t workers;
 	tdm_atomic_u8 cells_u8[4];
 	tdm_atomic_u16 cells_u16[4];
@@ -58,7 +58,7 @@ struct job {
 
 static void wait_a_little(unsigned *spins)
 {
-	if (TDM_UNDER_TSAN || ++*spins % 128 == 0)
+	if (++*spins % (TDM_UNDER_TSAN ? 16 : 128) == 0)
 		sched_yield();
 }
 
@@ -464,35 +464,40 @@ static void destroy(struct area *s, struct deed *deed)
 }
 
 // Everybody looks the object up, uses it and lets go. Whoever lets go last destroys it, builds
-// another and keeps the builder's reference until the next round.
+// another and keeps the builder's reference for a round; until all have used it often enough.
 static void use_recycled_object(struct area *s, unsigned me)
 {
 	struct deed *deed = &s->deeds[me];
 	bool builder = me == 0;
+	unsigned spins = 0, uses = 0;
 	if (builder)
 		build(s, deed);
-	for (unsigned i = 0; i <= ROUNDS; i++) {
+	do {
 		bool last = false;
 		if (tdm_refcount_get_unless_zero(&s->refcount)) {
 			tdm_refcount_get(&s->refcount);
 			CHECK(s->payload.a != 0 && s->payload.b == ~s->payload.a);
 			last |= tdm_refcount_put(&s->refcount);
 			last |= tdm_refcount_put(&s->refcount);
+			if (++uses == ROUNDS / 10)
+				tdm_fetch_add_relaxed_u32(&s->finished, 1);
 		} else {
 			deed->refused++;
-			sched_yield();
+			wait_a_little(&spins);
 		}
 		if (builder)
 			last |= tdm_refcount_put(&s->refcount);
 		builder = false;
 		if (last) {
 			destroy(s, deed);
-			if (i < ROUNDS) {
+			builder = tdm_load_relaxed_u32(&s->finished) < s->workers;
+			if (builder) {
 				build(s, deed);
-				builder = true;
+				if (deed->built % 16 == 0) // let others find it before a put does
+					sched_yield();
 			}
 		}
-	}
+	} while (builder || tdm_load_relaxed_u32(&s->finished) < s->workers);
 }
 
 static void recycle(unsigned workers)
@@ -510,6 +515,41 @@ static void recycle(unsigned workers)
 	CHECK_EQ_U64(built, destroyed);
 	CHECK_EQ_U64(tdm_refcount_read(&area->refcount), 0);
 	CHECK_EQ_U64(area->payload.a, 0);
+}
+
+// Two holders, each with plain data of its own; the last to let go reads both. Nothing but the
+// count orders them inside a round, and what only says "go on" is relaxed.
+static void share_counted_object(struct area *s, unsigned me)
+{
+	unsigned spins = 0;
+	for (unsigned i = 1; i <= 50 * MESSAGES; i++) {
+		if (me == 0) {
+			s->payload.a = i;
+			tdm_refcount_init(&s->refcount, 1);
+			while (tdm_load_relaxed_u32(&s->cells_u32[1]) < i)
+				wait_a_little(&spins);
+		} else {
+			while (!tdm_refcount_get_unless_zero(&s->refcount))
+				wait_a_little(&spins);
+			CHECK_EQ_U64(s->payload.a, i);
+			tdm_store_relaxed_u32(&s->cells_u32[1], i);
+		}
+		s->plain[me]++;
+		if (tdm_refcount_put(&s->refcount)) {
+			CHECK(s->plain[0] == i && s->plain[1] == i);
+			s->plain[2]++;
+			tdm_store_release_u32(&s->cells_u32[0], i);
+		}
+		while (tdm_load_acquire_u32(&s->cells_u32[0]) < i)
+			wait_a_little(&spins);
+	}
+}
+
+static void share(void)
+{
+	begin(2, "who finds an object sees it built, who puts it last sees every use");
+	run(2, share_counted_object, share_counted_object);
+	CHECK_EQ_U64(area->plain[2], 50 * MESSAGES);
 }
 
 // More gets than the count can hold, then more puts than there were gets.
@@ -631,6 +671,7 @@ int main(int argc, char **argv)
 		all_messages_u16();
 		all_messages_u32();
 		all_messages_u64();
+		share();
 		lost_updates();
 	}
 	planted_race();
