@@ -7,12 +7,12 @@
 //	load, store     one side writes, others look: a flag, a published index.
 //	test-and-set    "was I first?" Sets the value and says whether it already was set. Enough
 //	                for a lock; it cannot count and cannot say who was first.
-//	fetch-add       everybody gets a different number: tickets, slots, statistics. Never fails
-//	                and never repeats, but cannot refuse ("only if there is room").
+//	fetch-add       everybody gets a different number, until it wraps around: tickets, slots,
+//	                statistics. Never fails, but cannot refuse ("only if there is room").
 //	exchange        put mine in, take what was there: hand a mailbox over.
-//	CAS             compare and swap: "if it still is what I saw, make it this." Any update that
-//	                can be computed can be made atomic with a CAS in a loop. On failure it
-// writes 	                what it found into *expected, ready for the next attempt.
+//	CAS             compare and swap: "if it still is what I saw, make it this." Any update
+//	                that can be computed can be made atomic with a CAS in a loop. A failed one
+//	                writes what it found into *expected, ready for the next attempt.
 //
 // They differ in strength, not only in taste: test-and-set, exchange and fetch-add let two
 // threads agree on something without waiting for each other, but not three; CAS lets any number
@@ -55,6 +55,7 @@
 // fetch_or and fetch_xor likewise, but x86 retries. fetch_min, fetch_max, add_unless and
 // get_unless_zero are lock-free: a retry means that somebody else's update succeeded. There is no
 // bound on retries; against a hostile peer bound a CAS loop yourself.
+//
 // Nothing here waits, calls the kernel, or needs more than the word, so all of it works from a
 // signal handler and in shared memory. 8 and 16 bits on a machine that lacks them (riscv64 before
 // gcc 14) go through a CAS on the aligned 32-bit word around them: lock-free, stores included, and
