@@ -3,7 +3,8 @@
 """Counts the cases in meson's testlog.json: prints programs, passed, failed, skipped.
 
 A program that fails without a failed case (it crashed, ran out of time, or broke off before its
-plan) counts as one failed case. What failed is explained on stderr, with the notes before it.
+plan) counts as one failed case, and so does one without cases. An example has none and counts as
+one case itself. What failed is explained on stderr, with the notes before it.
 """
 
 import json
@@ -35,9 +36,11 @@ def main():
             cases = [m for m in map(CASE.match, test.get("stdout", "").splitlines()) if m]
             bad = sum(case[1] == "not ok" for case in cases)
             skips = sum(case[1] == "ok" and "# SKIP" in case[0] for case in cases)
+            example = ":examples / " in test["name"] and test["result"] == "OK"
             wrong = test["result"] not in ("OK", "SKIP")
+            wrong |= test["result"] == "OK" and not cases and not example
             programs += 1
-            passed += len(cases) - bad - skips
+            passed += len(cases) - bad - skips + example
             skipped += skips + (test["result"] == "SKIP" and not cases)
             failed += bad or wrong
             if bad or wrong:
