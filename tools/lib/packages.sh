@@ -7,6 +7,7 @@
 # Names missing packages' one apt line and fails, unless the caller is root: then it installs them.
 
 declare -A tandem_packages=(
+	[demo]="gcc libc6-dev"
 	[build]="meson ninja-build python3 pkg-config gcc libc6-dev libjson-c-dev"
 	[test]="g++ clang libclang-rt-dev gcc-i686-linux-gnu g++-i686-linux-gnu libc6-dev-i386-cross
 		libck-dev"
