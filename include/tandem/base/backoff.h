@@ -39,7 +39,8 @@ TDM_BEGIN_DECLS
 #	define TDM_SEAM_YIELD() ((void)sched_yield())
 #endif
 
-// CPUs this process may run on: 0 before anybody asked, then 1 or 2 (meaning several).
+// CPUs this process may run on: 0 before anybody asked, then 1 or 2 (meaning several). Asked of its
+// first thread: that a later one is tied to a CPU of its own says nothing about the others.
 TDM_PROCESS_WIDE tdm_atomic_u32 tdm_backoff_cpus_;
 
 tdm_function bool tdm_backoff_alone_(void)
@@ -48,7 +49,7 @@ tdm_function bool tdm_backoff_alone_(void)
 	if (cpus == 0) {
 		unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
 		unsigned count = 0;
-		if (syscall(SYS_sched_getaffinity, 0, sizeof(mask), mask) > 0)
+		if (syscall(SYS_sched_getaffinity, getpid(), sizeof(mask), mask) > 0)
 			for (size_t i = 0; i < sizeof(mask) / sizeof(mask[0]); i++)
 				count += TDM_CAST(unsigned, __builtin_popcountl(mask[i]));
 		cpus = count == 1 ? 1 : 2;

@@ -11,7 +11,9 @@
 TDM_BEGIN_DECLS
 
 #ifndef CLOCK_MONOTONIC // a strict -std=c11 hides it
-#	ifdef __USE_TIME_BITS64
+// glibc, where time_t was made wider, and musl, likewise. Where it always was 64 bits wide there is
+// one function only, although glibc 2.40 and newer define __USE_TIME_BITS64 there, too.
+#	if (defined(__USE_TIME_BITS64) && __TIMESIZE == 32) || defined(_REDIR_TIME64)
 extern int clock_gettime(int clock, struct timespec *now) __asm__("__clock_gettime64");
 #	else
 extern int clock_gettime(int clock, struct timespec *now);

@@ -61,8 +61,17 @@ tdm_function uint32_t tdm_fence_register_(void)
 	state = TDM_SEAM_MEMBARRIER(TDM_MEMBARRIER_REGISTER_GLOBAL_EXPEDITED_)
 		    ? TDM_FENCE_REGISTERED_
 		    : TDM_FENCE_REFUSED_;
-	tdm_store_relaxed_u32(&tdm_fence_state_, state);
+	tdm_store_release_u32(&tdm_fence_state_, state); // pairs with light
 	return state;
+}
+
+// The waker's half, between its publishing store and its look: not zero where the look has to be a
+// read-modify-write. What comes before stays before, for the compiler; and a waker that was told
+// zero looks after the registration, so that no membarrier can have passed it over.
+tdm_inline uint32_t tdm_fence_light_(void)
+{
+	tdm_compiler_fence();
+	return tdm_load_acquire_u32(&tdm_fence_state_); // pairs with register
 }
 
 // The waiter's half. False: refused, nothing was ordered.

@@ -71,10 +71,12 @@ tdm_function enum tdm_status tdm_futex_wait_kernel_(tdm_atomic_u32 *word, uint32
 
 tdm_function void tdm_futex_wake_kernel_(tdm_atomic_u32 *word, uint32_t count)
 {
+	int saved = errno; // a waker may be a signal handler
 	// A failure means that nobody can be asleep there either.
 	(void)syscall(TDM_SYS_FUTEX_, word, TDM_FUTEX_WAKE_,
 		      count > INT32_MAX ? TDM_CAST(uint32_t, INT32_MAX) : count, TDM_NULL, TDM_NULL,
 		      0);
+	errno = saved;
 }
 
 #ifndef TDM_SEAM_FUTEX_WAIT

@@ -31,15 +31,18 @@
 //            Synchronization", 2001; Linux membarrier(2).
 //
 // Example
-//	// waker                                   // waiter
-//	tdm_store_release_u32(&flag, 1);           while (!tdm_load_acquire_u32(&flag)) {
-//	tdm_event_notify(&event);                          uint32_t key = tdm_event_prepare(&event);
-//	                                                   if (tdm_load_acquire_u32(&flag))
-//	                                                           break;
-//	                                                   if (tdm_event_wait_until(&event, key,
-//	                                                                            deadline_ns) !=
-//TDM_OK) 	                                                           break; // the deadline passed
-//	                                           }
+//	// waker
+//	tdm_store_release_u32(&flag, 1);
+//	tdm_event_notify(&event);
+//
+//	// waiter
+//	while (!tdm_load_acquire_u32(&flag)) {
+//		uint32_t key = tdm_event_prepare(&event);
+//		if (tdm_load_acquire_u32(&flag))
+//			break;
+//		if (tdm_event_wait_until(&event, key, deadline_ns) != TDM_OK)
+//			break; // the deadline passed
+//	}
 // tdm_event_await runs that loop with spinning before it; tests/examples/event.c is complete.
 #ifndef TDM_SYNC_EVENT_H
 #define TDM_SYNC_EVENT_H
@@ -74,7 +77,8 @@ struct tdm_event {
 };
 TDM_STATIC_ASSERT(sizeof(struct tdm_event) == TDM_CACHE_LINE, "layout");
 
-// Set while this process is refused the waiter's membarrier: it then sleeps in short slices.
+// Set once this process was refused the waiter's membarrier: from then on it sleeps in short
+// slices. For ever, because a thread may be on its way to sleep without one.
 TDM_PROCESS_WIDE tdm_atomic_u32 tdm_event_poll_;
 
 // Makes an event. Only needed where membarrier may be missing or a checker looks on; zero-filled
@@ -103,9 +107,8 @@ tdm_cold void tdm_event_notify_slow_(struct tdm_event *event)
 // first call in a process may make one system call more, to register for membarrier.
 tdm_inline void tdm_event_notify(struct tdm_event *event)
 {
-	tdm_compiler_fence(); // the look at the event stays behind the publishing store
+	uint32_t rmw = tdm_fence_light_();
 	uint32_t word = tdm_load_relaxed_u32(&event->word);
-	uint32_t rmw = tdm_load_relaxed_u32(&tdm_fence_state_);
 	if (tdm_unlikely(((word & (TDM_EVENT_ARMED_ | TDM_EVENT_FENCED_)) | rmw) != 0))
 		tdm_event_notify_slow_(event);
 }
@@ -136,6 +139,19 @@ tdm_nodiscard tdm_function enum tdm_status tdm_event_wait_until(struct tdm_event
 	return status == TDM_TIMED_OUT && !last ? TDM_OK : status;
 }
 
+// A wait ends with `end`, unless the condition has come true meanwhile. Keeps errno for TDM_SYSTEM.
+tdm_cold enum tdm_status tdm_event_last_attempt_(enum tdm_status end, enum tdm_status again,
+						 enum tdm_status (*attempt)(void *context),
+						 void *context)
+{
+	int saved = errno;
+	enum tdm_status status = attempt(context);
+	if (status != again)
+		return status;
+	errno = saved;
+	return end;
+}
+
 // Waits until attempt(context) answers something else than `again`, and returns that. Spins,
 // yields, then parks. Before each park, idle(context) may end the wait with a status of its own
 // (the other side has died): the attempt is then made once more and goes first. `idle` may be
@@ -147,24 +163,27 @@ tdm_event_await(struct tdm_event *event, struct tdm_patience *patience, uint64_t
 {
 	for (;;) {
 		struct tdm_backoff backoff = {0};
+		enum tdm_status status;
 		do {
-			enum tdm_status status = attempt(context);
+			status = attempt(context);
 			if (status != again)
 				return status;
+			if (backoff.step == 0 && deadline_ns != TDM_FOREVER &&
+			    tdm_now_ns() >= deadline_ns)
+				return tdm_event_last_attempt_(TDM_TIMED_OUT, again, attempt,
+							       context);
 		} while (tdm_backoff_once(&backoff, patience));
 
 		uint64_t parked_at = tdm_now_ns();
 		uint32_t key = tdm_event_prepare(event);
 		enum tdm_status end = idle != TDM_NULL ? idle(context) : TDM_OK;
-		enum tdm_status status = attempt(context);
+		status = attempt(context);
 		if (status != again)
 			return status;
 		if (end == TDM_OK)
 			end = tdm_event_wait_until(event, key, deadline_ns);
-		if (end != TDM_OK) {
-			status = attempt(context);
-			return status != again ? status : end;
-		}
+		if (end != TDM_OK)
+			return tdm_event_last_attempt_(end, again, attempt, context);
 		tdm_patience_learn_(patience, tdm_now_ns() - parked_at);
 	}
 }
