@@ -10,9 +10,11 @@ static bool tmpfile_refused; // as by a file system without unnamed files
 	(tmpfile_refused ? (errno = EOPNOTSUPP, -1)                                                \
 			 : open(directory, TDM_O_TMPFILE_ | O_RDWR | O_CLOEXEC, 0600))
 
-// What shall happen just before the next unlink.
+// What shall happen just before the next unlink, the next flock.
+#include <sys/file.h>
 #include <unistd.h>
 static void (*before_unlink)(void);
+static void (*before_flock)(void);
 static int unlink_late(const char *path)
 {
 	void (*happens)(void) = before_unlink;
@@ -21,13 +23,34 @@ static int unlink_late(const char *path)
 		happens();
 	return unlink(path);
 }
+static int flock_late(int fd, int how)
+{
+	void (*happens)(void) = before_flock;
+	before_flock = 0;
+	if (happens)
+		happens();
+	return flock(fd, how);
+}
+
+// A timer that ticks faster than a kernel reserves many pages: it starts over for ever.
+static bool timer_ticks;
+static unsigned interruptions;
+static int interrupted_fallocate(int fd, off_t at, off_t bytes)
+{
+	if (timer_ticks && (++interruptions % 3 == 0 || bytes > 4 << 20))
+		return interruptions > 1000 ? EIO : EINTR;
+	return posix_fallocate(fd, at, bytes);
+}
 #define unlink unlink_late
+#define flock(fd, how) flock_late(fd, how)
+#define posix_fallocate(fd, at, bytes) interrupted_fallocate(fd, at, bytes)
 #include <tandem/shm/segment.h>
 #undef unlink
+#undef flock
+#undef posix_fallocate
 
 #include <pthread.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <sys/un.h>
 
 #include "../support/process.h"
@@ -739,6 +762,41 @@ static void two_removers(void)
 	gate_drop(&gates.has_been);
 }
 
+// The second one comes before the first one's lock, and is let in; what it publishes stays.
+static void remove_first(void *unused)
+{
+	(void)unused;
+	struct tdm_segment old, young;
+	gate_pass(&second_remover->comes);
+	if (!CHECK_STATUS(open_scratch(&old, "name", TDM_READ_WRITE), TDM_OK))
+		return;
+	CHECK_STATUS(tdm_segment_remove(&old), TDM_OK);
+	CHECK_STATUS(create_and_publish(&young, "name"), TDM_OK);
+	gate_open(&second_remover->has_been);
+	gate_pass(&second_remover->comes);
+	CHECK(tdm_segment_named(&young));
+	remove_and_close(&young);
+	CHECK_STATUS(tdm_segment_close(&old), TDM_OK);
+}
+
+static void a_remover_that_is_late(void)
+{
+	struct second_remover gates;
+	struct tdm_segment segment;
+	gates.comes = gate_make();
+	gates.has_been = gate_make();
+	second_remover = &gates;
+	CHECK_STATUS(create_and_publish(&segment, "name"), TDM_OK);
+	pid_t second = process_start(remove_first, TDM_NULL);
+	before_flock = let_the_second_in;
+	CHECK_STATUS(tdm_segment_remove(&segment), TDM_NOT_FOUND);
+	gate_open(&gates.comes);
+	CHECK(process_ended_well(second));
+	CHECK_STATUS(tdm_segment_close(&segment), TDM_OK);
+	gate_drop(&gates.comes);
+	gate_drop(&gates.has_been);
+}
+
 static void anothers_name(void)
 {
 	struct tdm_segment old, young;
@@ -916,32 +974,24 @@ static void huge_pages(void)
 		CHECK_EQ_U64(TDM_CAST(uint64_t, status), 0);
 }
 
-static void tick(int signal_number)
-{
-	(void)signal_number;
-}
-
 static void under_a_timer(void)
 {
 	struct tdm_segment segment;
-	struct sigaction action, before;
-	memset(&action, 0, sizeof(action));
-	action.sa_handler = tick;
-	sigaction(SIGALRM, &action, &before);
-	struct itimerval timer;
-	memset(&timer, 0, sizeof(timer));
-	timer.it_interval.tv_usec = timer.it_value.tv_usec = 5000;
-	setitimer(ITIMER_REAL, &timer, TDM_NULL);
-	struct tdm_object object = tdm_bytes_object("x", 128 * MIB, 8, TDM_NULL);
 	struct tdm_segment_options options = options_in_scratch();
+	struct tdm_object object = tdm_bytes_object("x", 32 * MIB, 8, TDM_NULL);
+	timer_ticks = true;
+	interruptions = 0;
 	enum tdm_status status = tdm_segment_create(&segment, &object, 1, &options);
-	memset(&timer, 0, sizeof(timer));
-	setitimer(ITIMER_REAL, &timer, TDM_NULL);
-	sigaction(SIGALRM, &before, TDM_NULL);
-	if (status == TDM_NO_SPACE)
-		tap_skip("less than 128 MiB of shared memory here");
-	else if (CHECK_STATUS(status, TDM_OK))
+	timer_ticks = false;
+	if (status == TDM_NO_SPACE) {
+		tap_skip("less than 32 MiB of shared memory here");
+	} else if (CHECK_STATUS(status, TDM_OK)) {
+		struct stat info;
+		CHECK(fstat(segment.fd, &info) == 0);
+		CHECK_EQ_U64(TDM_CAST(uint64_t, info.st_size), segment.bytes);
+		CHECK(TDM_CAST(uint64_t, info.st_blocks) * 512 >= segment.bytes); // all of it
 		CHECK_STATUS(tdm_segment_close(&segment), TDM_OK);
+	}
 }
 
 // --- files that are no segments, or no good ones ---
@@ -1202,8 +1252,8 @@ static void misplaced_objects(void)
 	header.directory_hash = tdm_directory_hash_(entries, 2);
 	image_write(&image, &header, entries, image.size);
 	CHECK_STATUS(image_open(), TDM_BAD_GEOMETRY);
-	// In the seats; one byte off; one byte too long; the last byte.
-	static const uint64_t places[][2] = {{640, 8}, {129, 8}, {3968, 129}, {3968, 128}};
+	// In the seats; half a line off; one byte too long; up to the last byte.
+	static const uint64_t places[][2] = {{640, 8}, {3904, 8}, {3968, 129}, {3968, 128}};
 	static const enum tdm_status verdicts[] = {TDM_BAD_GEOMETRY, TDM_BAD_GEOMETRY,
 						   TDM_BAD_GEOMETRY, TDM_OK};
 	for (size_t i = 0; i < 4; i++) {
@@ -1214,6 +1264,57 @@ static void misplaced_objects(void)
 		image_write(&image, &header, entries, image.size);
 		CHECK_STATUS(image_open(), verdicts[i]);
 	}
+	image_drop(&image);
+}
+
+// Counts that fit each other and the file, and are too many, or have no room.
+static void impossible_counts(void)
+{
+	struct image image = image_make();
+	struct tdm_segment_header header = image.header;
+	header.object_count = 0;
+	header.seats_offset = sizeof(header);
+	header.seat_count = TDM_SEATS_MAX; // the table would end behind the file
+	header.directory_hash = tdm_directory_hash_(image.entries, 0);
+	image_write(&image, &header, image.entries, image.size);
+	CHECK_STATUS(image_open(), TDM_BAD_GEOMETRY);
+	header.seat_count = 30; // it ends with the file
+	image_write(&image, &header, image.entries, image.size);
+	CHECK_STATUS(image_open(), TDM_OK);
+	header.seat_count = 31;
+	image_write(&image, &header, image.entries, image.size);
+	CHECK_STATUS(image_open(), TDM_BAD_GEOMETRY);
+
+	static struct tdm_directory_entry many[TDM_OBJECTS_MAX + 1];
+	header = image.header;
+	for (uint32_t count = TDM_OBJECTS_MAX; count <= TDM_OBJECTS_MAX + 1; count++) {
+		header.object_count = count;
+		header.seats_offset = sizeof(header) + count * sizeof(many[0]);
+		header.bytes = 64 * 4096;
+		for (uint32_t i = 0; i < count; i++) {
+			many[i] = image.entries[0];
+			many[i].offset = header.bytes - 128;
+		}
+		header.directory_hash = tdm_directory_hash_(many, count);
+		CHECK(ftruncate(image.fd, TDM_CAST(off_t, header.bytes)) == 0);
+		CHECK(pwrite(image.fd, &header, sizeof(header), 0) == sizeof(header));
+		CHECK(pwrite(image.fd, many, sizeof(many), sizeof(header)) == sizeof(many));
+		CHECK_STATUS(image_open(), count == TDM_OBJECTS_MAX ? TDM_OK : TDM_BAD_GEOMETRY);
+	}
+	image_drop(&image);
+}
+
+// A sparse file of 3 GiB: too much for the address space of some.
+static void a_file_of_many_bytes(void)
+{
+	struct image image = image_make();
+	struct tdm_segment_header header = image.header;
+	header.bytes = UINT64_C(3) << 30;
+	image_write(&image, &header, image.entries, image.size);
+	if (sizeof(off_t) == 4)
+		tap_skip("no such file can be made with 32-bit offsets");
+	else if (CHECK(ftruncate(image.fd, TDM_CAST(off_t, header.bytes)) == 0))
+		CHECK_STATUS(image_open(), sizeof(size_t) == 4 ? TDM_BAD_GEOMETRY : TDM_OK);
 	image_drop(&image);
 }
 
@@ -1577,6 +1678,47 @@ static void a_received_seat_that_stays_free(void)
 	CHECK_STATUS(tdm_segment_close(&maker), TDM_OK);
 }
 
+struct received {
+	struct tdm_segment *maker, *user;
+	int socket;
+};
+
+static void *receive_in_thread(void *arg)
+{
+	struct received *received = TDM_CAST(struct received *, arg);
+	struct tdm_participant self;
+	CHECK_STATUS(tdm_segment_join(received->maker, &self, "receiver"), TDM_OK);
+	CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
+	CHECK_STATUS(tdm_segment_receive(received->user, received->socket, TDM_READ_WRITE), TDM_OK);
+	return TDM_NULL;
+}
+
+static void a_received_seat_outlives_its_receiver(void)
+{
+	struct tdm_segment maker, user;
+	struct tdm_segment_options options = sealed_options();
+	struct tdm_participant self;
+	struct received received;
+	pthread_t thread;
+	int ends[2];
+	CHECK(socket_pair(SOCK_STREAM, ends) == 0);
+	CHECK_STATUS(create_small(&maker, &options), TDM_OK);
+	CHECK_STATUS(tdm_segment_send(&maker, ends[0]), TDM_OK);
+	received.maker = &maker;
+	received.user = &user;
+	received.socket = ends[1];
+	CHECK(pthread_create(&thread, TDM_NULL, receive_in_thread, &received) == 0);
+	pthread_join(thread, TDM_NULL);
+	struct tdm_seat_lock_ *spare = user.spare;
+	CHECK_STATUS(tdm_segment_join(&user, &self, "self"), TDM_OK);
+	CHECK(spare != TDM_NULL && self.lock == spare);
+	CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
+	close(ends[0]);
+	close(ends[1]);
+	CHECK_STATUS(tdm_segment_close(&user), TDM_OK);
+	CHECK_STATUS(tdm_segment_close(&maker), TDM_OK);
+}
+
 // Sends `count` descriptors with `bytes` bytes.
 static void send_odd_message(int socket, const char *bytes, size_t size, const int *fds,
 			     size_t count)
@@ -1832,6 +1974,7 @@ int main(void)
 	    {"the same with two threads", two_creating_threads},
 	    {"of two that remove one segment one does, and never the next one under its name",
 	     two_removers},
+	    {"a remover that is late removes nothing", a_remover_that_is_late},
 	    {"a name that leads elsewhere is not removed", anothers_name},
 	    {"a taken name is refused, and another one may be tried", a_taken_name},
 	    {"where there are no unnamed files a temporary one is used and removed",
@@ -1845,6 +1988,8 @@ int main(void)
 	    {"each directory field at its limits has its status, hash recomputed or not",
 	     directory_fields_at_their_limits},
 	    {"objects outside their place are refused", misplaced_objects},
+	    {"more objects or seats than there may be are refused", impossible_counts},
+	    {"a file larger than the address space is refused", a_file_of_many_bytes},
 	    {"bad names in a directory are refused", bad_names_in_the_directory},
 	    {"random damage is refused or harmless", random_damage},
 	    {"foreign bytes and zeros are told apart", foreign_bytes},
@@ -1859,6 +2004,8 @@ int main(void)
 	     handing_over_to_another_user},
 	    {"a received seat waits for a free one, or is closed with the segment",
 	     a_received_seat_that_stays_free},
+	    {"a received seat outlives the thread that received it",
+	     a_received_seat_outlives_its_receiver},
 	    {"messages that are no segments are refused and leave no descriptor",
 	     messages_that_are_no_segments},
 	    {"a segment is opened by descriptor", opened_by_descriptor},

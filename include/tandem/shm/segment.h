@@ -637,8 +637,7 @@ tdm_function enum tdm_status tdm_segment_read_(struct tdm_segment *segment)
 	for (uint32_t i = 0; i < header->object_count; i++) {
 		const struct tdm_directory_entry *entry = &segment->directory[i];
 		uint64_t end = 0;
-		if (entry->name[TDM_NAME_SIZE - 1] != '\0' ||
-		    tdm_name_check_(entry->name) != TDM_OK)
+		if (tdm_name_check_(entry->name) != TDM_OK) // also when it never ends
 			return tdm_segment_fail_(segment, TDM_BAD_DIRECTORY, i,
 						 header->object_count);
 		if (!tdm_power_of_two_(entry->elem_align) || entry->elem_align > TDM_ELEM_ALIGN_MAX)
