@@ -95,14 +95,17 @@ tdm_function uint64_t tdm_fnv_u64_(uint64_t hash, uint64_t value)
 tdm_function uint64_t tdm_type_tag(const char *type_name)
 {
 	static const char *const keywords[] = {"struct ", "union ", "enum "};
-	for (size_t k = 0; k < sizeof(keywords) / sizeof(keywords[0]); k++) {
-		size_t length = strlen(keywords[k]);
-		if (strncmp(type_name, keywords[k], length) == 0) {
-			type_name += length;
-			break;
-		}
+	size_t skip = 0;
+	for (size_t k = 0; k < sizeof(keywords) / sizeof(keywords[0]) && skip == 0; k++) {
+		size_t same = 0;
+		while (keywords[k][same] != '\0' && type_name[same] == keywords[k][same])
+			same++;
+		skip = keywords[k][same] == '\0' ? same : 0;
 	}
-	return tdm_fnv_bytes_(TDM_FNV_BASIS_, type_name, strlen(type_name));
+	uint64_t hash = TDM_FNV_BASIS_;
+	for (const char *c = type_name + skip; *c != '\0'; c++)
+		hash = tdm_fnv_bytes_(hash, c, 1);
+	return hash;
 }
 
 tdm_function uint64_t tdm_bytes_size_(const struct tdm_object *object)
