@@ -2,8 +2,6 @@
 // Many elements through rings of all capacities, by threads and by processes, plain and robust,
 // typed and not, in every way to push and to pop, with more rings than CPUs. Every element carries
 // its position and a checksum, so that the consumer can tell one that is torn, lost or twice there.
-//
-// TDM_STRESS_MS is the time for each case in milliseconds, and SPSC_STRESS_MS the default.
 #include <pthread.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -18,9 +16,6 @@
 #include "../support/child.h"
 #include "../support/tap.h"
 
-#ifndef SPSC_STRESS_MS
-#	define SPSC_STRESS_MS 120
-#endif
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 #define LANES_MAX 4
 #define SCRATCH_BYTES 65536U
@@ -243,7 +238,7 @@ struct setting {
 
 static unsigned case_number; // what the cases take in turn is chosen by it
 static uint64_t elements;    // that arrived, in all
-static uint64_t milliseconds = TDM_UNDER_TSAN ? SPSC_STRESS_MS / 2 : SPSC_STRESS_MS;
+static uint64_t milliseconds = TDM_UNDER_TSAN ? 60 : 120; // for each case
 
 // Runs one setting. `sum` is what all lanes found.
 static void stress(const struct setting *setting, struct verdict *sum)
@@ -407,10 +402,10 @@ static void test_broken(void)
 
 int main(void)
 {
-	const char *time = getenv("TDM_STRESS_MS");
-	if (time != NULL)
-		milliseconds = strtoull(time, NULL, 10);
-	alarm(300);
+	bool soak = getenv("TANDEM_SOAK") != NULL;
+	if (soak)
+		milliseconds *= 50;
+	alarm(soak ? 3600 : 300);
 	test_exactly_once();
 	test_broken();
 	return tap_done();
