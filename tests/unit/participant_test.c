@@ -15,7 +15,8 @@ static enum tdm_status look_at_seat(int fd, uint32_t index);
 
 // What the kernel answers about seats, unless a case says so instead.
 static bool takes_fail, looks_fail;
-static uint32_t busy_takes; // so many more takes find the seat taken
+static uint32_t busy_takes;      // so many more takes find the seat taken
+static void (*after_take)(void); // called whenever a lock was taken, or NULL
 
 static enum tdm_status take_seat(int fd, uint32_t index)
 {
@@ -25,7 +26,10 @@ static enum tdm_status take_seat(int fd, uint32_t index)
 		busy_takes--;
 		return TDM_BUSY;
 	}
-	return tdm_seat_take_kernel_(fd, index);
+	enum tdm_status status = tdm_seat_take_kernel_(fd, index);
+	if (status == TDM_OK && after_take != TDM_NULL)
+		after_take();
+	return status;
 }
 
 static enum tdm_status look_at_seat(int fd, uint32_t index)
@@ -407,6 +411,30 @@ static void succeeded_without_reaping(void)
 	CHECK_EQ_U64(epoch(), 1); // the heir noticed for everybody
 	CHECK_STATUS(dead(0), TDM_OK);
 	CHECK_EQ_U64(reap(), 0);
+	CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
+	drop_gates();
+	end_world();
+}
+
+static unsigned looks_while_joining;
+
+static void the_dead_look_dead(void)
+{
+	looks_while_joining++;
+	CHECK_STATUS(dead(0), TDM_OK);
+}
+
+static void dead_while_succeeded(void)
+{
+	struct tdm_participant self;
+	make_world(1);
+	make_gates();
+	process_kill(joined_child(0));
+	looks_while_joining = 0;
+	after_take = the_dead_look_dead;
+	CHECK_STATUS(tdm_segment_join(&world, &self, "heir"), TDM_OK);
+	after_take = TDM_NULL;
+	CHECK(self.index == 0 && looks_while_joining >= 2);
 	CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
 	drop_gates();
 	end_world();
@@ -1048,6 +1076,7 @@ int main(void)
 	    {"joining without descriptors fails and leaves nothing", without_descriptors},
 	    {"a killed participant is dead, reaped once, and stays dead", killed},
 	    {"who takes a dead one's seat notices for everybody", succeeded_without_reaping},
+	    {"the dead never look alive while somebody takes their seat", dead_while_succeeded},
 	    {"a stopped participant is alive", stopped},
 	    {"a zombie is dead before anybody waits for it", a_zombie},
 	    {"an exit without leaving is a death", an_exit_without_leaving},

@@ -27,9 +27,9 @@
 //       sees the new epoch sees the dead seat's new generation.
 //
 // Crashes
-//   C1  Death between taking a byte and dirty = 1: the seat's last holder's dirty word stands, and
-//       the next holder of the byte repeats generation and epoch. Nothing was attached yet.
-//   C2  Death while joined: dirty stays 1; the next holder of the byte, joining or reaping, moves
+//   C1  Death while holding a door: the door opens, and whoever takes it next moves generation and,
+//       as dirty then says, epoch on once more. Nothing was attached yet.
+//   C2  Death while joined: dirty stays 1; the next holder of the door, joining or reaping, moves
 //       generation and epoch on.
 //   C3  Death between leave's dirty = 0 and the release of the byte: a clean leave.
 //
@@ -85,6 +85,11 @@ TDM_BEGIN_DECLS
 
 #define TDM_SEATS_DEFAULT 64U
 #define TDM_SEATS_MAX 1024U
+
+// Byte 1+k of the file is seat k's own, held while somebody sits there; byte 1+1024+k is its door,
+// held while somebody moves the seat on. The door comes first and the seat is taken last: were the
+// seat's byte locked while its generation is still that of the dead, the dead would look alive.
+#define TDM_SEAT_DOOR_(index) (TDM_SEATS_MAX + (index))
 
 // One seat. `dirty` is 1 from joining to leaving. pid, joined_ns and name are for display: a pid
 // means nothing in another PID namespace, and nobody decides by it.
@@ -389,7 +394,7 @@ tdm_function enum tdm_status tdm_owner_dead_(const struct tdm_table *table, uint
 	return tdm_table_dead_(table, TDM_CAST(uint32_t, owner & 0xffffU) - 1U, owner >> 16);
 }
 
-// The new holder of a byte moves the seat on; with `joining` it stays. It first takes over what
+// The holder of a door moves the seat on; with `joining` it stays. It first takes over what
 // the last one wrote, so that it can pass that on with the new generation.
 tdm_function uint64_t tdm_seat_take_over_(const struct tdm_table *table, uint32_t index,
 					  bool joining)
@@ -425,18 +430,48 @@ tdm_function int tdm_table_reopen_(const struct tdm_table *table)
 	return open(path, O_RDWR | TDM_O_CLOEXEC_);
 }
 
-// Takes the first free byte through `fd`. A seat that somebody is reaping just now looks taken, so
-// only the second time round there is none.
-tdm_function enum tdm_status tdm_table_take_seat_(const struct tdm_table *table, int fd,
+// Takes the door of a seat that nobody holds. TDM_BUSY: it is held, or its door is.
+tdm_function enum tdm_status tdm_seat_open_(int fd, uint32_t index)
+{
+	enum tdm_status status = TDM_SEAM_SEAT_TAKE(fd, TDM_SEAT_DOOR_(index));
+	if (status != TDM_OK)
+		return status;
+	status = TDM_SEAM_SEAT_LOOK(fd, index);
+	if (status != TDM_OK)
+		TDM_SEAM_SEAT_DROP(fd, TDM_SEAT_DOOR_(index));
+	return status;
+}
+
+// Takes the door of the first free seat through `fd`. A seat that somebody is reaping just now looks
+// taken, so only the second time round there is none.
+tdm_function enum tdm_status tdm_table_find_seat_(const struct tdm_table *table, int fd,
 						  uint32_t *index)
 {
 	for (uint32_t i = 0; i < 2 * table->seat_count; i++) {
 		*index = i % table->seat_count;
-		enum tdm_status status = TDM_SEAM_SEAT_TAKE(fd, *index);
+		enum tdm_status status = tdm_seat_open_(fd, *index);
 		if (status != TDM_BUSY)
 			return status;
 	}
 	return TDM_NO_SEATS;
+}
+
+// Sits down in the seat whose door `fd` holds; the door is shut in any case.
+tdm_function enum tdm_status tdm_table_sit_(const struct tdm_table *table, int fd, uint32_t index,
+					    const char *name, uint64_t *generation)
+{
+	struct tdm_seat_shm *seat = &table->seats[index];
+	uint64_t words[TDM_NAME_SIZE / 8] = {0};
+	size_t length = tdm_name_length_(name);
+	memcpy(words, name, length < TDM_NAME_SIZE ? length : TDM_NAME_SIZE - 1);
+	for (size_t i = 0; i < TDM_NAME_SIZE / 8; i++)
+		tdm_store_relaxed_u64(&seat->name[i], words[i]);
+	tdm_store_relaxed_u32(&seat->pid, TDM_CAST(uint32_t, getpid()));
+	tdm_store_relaxed_u64(&seat->joined_ns, tdm_now_ns());
+	*generation = tdm_seat_take_over_(table, index, true);
+	enum tdm_status status = TDM_SEAM_SEAT_TAKE(fd, index);
+	TDM_SEAM_SEAT_DROP(fd, TDM_SEAT_DOOR_(index));
+	return status;
 }
 
 // Joins through the listed lock descriptor *spare, which then is the participant's and *spare NULL;
@@ -470,7 +505,9 @@ tdm_function enum tdm_status tdm_participant_join_(struct tdm_participant *self,
 	}
 	uint32_t index = 0;
 	if (status == TDM_OK)
-		status = tdm_table_take_seat_(table, lock->fd, &index);
+		status = tdm_table_find_seat_(table, lock->fd, &index);
+	if (status == TDM_OK)
+		status = tdm_table_sit_(table, lock->fd, index, name, &self->generation);
 	if (status != TDM_OK) {
 		int saved = errno;
 		if (own && lock != TDM_NULL)
@@ -486,17 +523,8 @@ tdm_function enum tdm_status tdm_participant_join_(struct tdm_participant *self,
 	self->unforked = tdm_process_.unforked;
 	tdm_process_unlock_();
 
-	struct tdm_seat_shm *seat = &table->seats[index];
-	uint64_t words[TDM_NAME_SIZE / 8] = {0};
-	size_t length = tdm_name_length_(name);
-	memcpy(words, name, length < TDM_NAME_SIZE ? length : TDM_NAME_SIZE - 1);
-	for (size_t i = 0; i < TDM_NAME_SIZE / 8; i++)
-		tdm_store_relaxed_u64(&seat->name[i], words[i]);
-	tdm_store_relaxed_u32(&seat->pid, TDM_CAST(uint32_t, getpid()));
-	tdm_store_relaxed_u64(&seat->joined_ns, tdm_now_ns());
 	self->table = *table;
 	self->index = index;
-	self->generation = tdm_seat_take_over_(table, index, true);
 	self->lock = lock;
 	return TDM_OK;
 }
@@ -556,7 +584,7 @@ tdm_function enum tdm_status tdm_table_reap_(const struct tdm_table *table, uint
 		struct tdm_seat_shm *seat = &table->seats[index];
 		if (tdm_load_relaxed_u32(&seat->dirty) == 0)
 			continue;
-		enum tdm_status taken = TDM_SEAM_SEAT_TAKE(fd, index);
+		enum tdm_status taken = tdm_seat_open_(fd, index);
 		if (taken == TDM_SYSTEM)
 			status = taken;
 		if (taken != TDM_OK)
@@ -565,7 +593,7 @@ tdm_function enum tdm_status tdm_table_reap_(const struct tdm_table *table, uint
 			tdm_seat_take_over_(table, index, false);
 			++*reaped;
 		}
-		TDM_SEAM_SEAT_DROP(fd, index);
+		TDM_SEAM_SEAT_DROP(fd, TDM_SEAT_DOOR_(index));
 	}
 	int saved = errno;
 	if (fd >= 0)

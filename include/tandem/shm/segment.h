@@ -28,7 +28,8 @@
 // Example: tests/examples/two_processes.c, which is also the README's first.
 //
 // Layout     header | directory | seat table | objects, each aligned to 128 bytes at least;
-//            rounded up to a page. Participant k's lock byte is byte 1+k of the file (advisory).
+//            rounded up to a page. Bytes 1 to 2048 of the file also serve as
+//            participants' locks (advisory, shm/participant.h).
 #ifndef TDM_SHM_SEGMENT_H
 #define TDM_SHM_SEGMENT_H
 
