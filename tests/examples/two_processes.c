@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // One process sends numbers to another through a ring in shared memory.
-//
-//	cc -D_GNU_SOURCE -Iinclude -pthread tests/examples/two_processes.c && ./a.out
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/wait.h>
