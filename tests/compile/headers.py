@@ -3,7 +3,7 @@
 """Each header compiles alone, and again after itself, in every language version, by every compiler.
 
 That also keeps the includes pointing one way: a header that leans on another one without
-including it does not compile alone.
+including it does not compile alone. The texts in uses/ instantiate what is a macro.
 """
 
 import re
@@ -31,33 +31,37 @@ NEEDS_FEATURE_MACRO = {"tandem.h", "tandem/shm/segment.h"}
 
 
 def whole(compiler):
-    return WHOLE + ([] if "clang" in compiler else KEEP)
+    return WHOLE if "clang" in compiler else WHOLE + KEEP
 
 
-def combinations():
+def alone():
     """(compiler, arguments) under which every header must compile."""
     for compiler in present(C):
         for standard in C_STANDARDS:
             yield compiler, [f"-std={standard}", *GNU, *CHECK]
-        yield compiler, ["-std=gnu11", *GNU, *whole(compiler)]
-        yield compiler, ["-std=gnu11", *GNU, *whole(compiler), "-fsanitize=thread"]
     for compiler in present(CXX):
         for standard in CXX_STANDARDS:
             yield compiler, [f"-std={standard}", *GNU, *CHECK]
-        yield compiler, ["-std=c++11", *GNU, *whole(compiler)]
-        yield compiler, ["-std=c++11", *GNU, *whole(compiler), "-fsanitize=thread"]
     for compiler in present(CROSS_C):
         yield compiler, ["-std=c11", *GNU, *CHECK]
-        yield compiler, ["-std=c2x", *GNU, *whole(compiler)]
     for compiler in present(CROSS_CXX):
         yield compiler, ["-std=c++11", *GNU, *CHECK]
-        yield compiler, ["-std=c++2b", *GNU, *whole(compiler)]
 
 
-def bare_combinations():
+def to_the_end():
+    """The same for all of them together, and for what is made with them."""
+    for compiler in present(C + CXX + CROSS_C + CROSS_CXX):
+        standard = "-std=c++11" if compiler.endswith("++") else "-std=gnu11"
+        yield compiler, [standard, *GNU, *WHOLE]
+        yield compiler, [standard, *GNU, *whole(compiler)]
+        if compiler in C + CXX:
+            yield compiler, [standard, *GNU, *whole(compiler), "-fsanitize=thread"]
+
+
+def strict():
     """Strict C without any feature macro."""
     for compiler in present(C + CROSS_C):
-        for standard in ("c11", "c17", "c2x"):
+        for standard in ("c11", "c2x"):
             yield compiler, [f"-std={standard}", *CHECK]
 
 
@@ -76,34 +80,40 @@ SELF_TEST = [
 ]
 
 
+def first(said):
+    return [words for words in said if words][:3]
+
+
 def main():
     compilers = C + CXX + CROSS_C + CROSS_CXX
     missing = [compiler for compiler in compilers if not present([compiler])]
     if missing:
         tap.note("not here, and so not tried: " + ", ".join(missing))
     total = 0
+
+    def failures(combinations, text):
+        nonlocal total
+        tried = [(compiler, arguments, text) for compiler, arguments in combinations]
+        total += len(tried)
+        return in_parallel(attempt, tried)
+
     for header in headers():
         text = f"#include <{header}>\n#include <{header}>\nint main(void) {{ return 0; }}\n"
-        tried = [(compiler, arguments, text) for compiler, arguments in combinations()]
-        failures = [said for said in in_parallel(attempt, tried) if said]
-        tap.case(f"{header} compiles alone in {len(tried)} combinations", failures[:3])
-        total += len(tried)
-
-        bare = [(compiler, arguments, text) for compiler, arguments in bare_combinations()]
-        results = in_parallel(attempt, bare)
-        total += len(bare)
+        said = failures(alone(), text)
+        tap.case(f"{header} compiles alone", first(said))
+        said = failures(strict(), text)
         if header in NEEDS_FEATURE_MACRO:
-            bad = [said or "it compiles: take it off the list" for said in results
-                   if not re.match(r".*\berror: .*_GNU_SOURCE", said or "", re.S)]
-            tap.case(f"{header} says that strict C needs -D_GNU_SOURCE", bad[:3])
+            bad = [words or "it compiles: take it off the list" for words in said
+                   if not re.match(r".*\berror: .*_GNU_SOURCE", words or "", re.S)]
+            tap.case(f"{header} says that strict C needs -D_GNU_SOURCE", first(bad))
         else:
-            failures = [said for said in results if said]
-            tap.case(f"{header} compiles as strict C in {len(bare)} combinations", failures[:3])
+            tap.case(f"{header} compiles as strict C", first(said))
     everything = "".join(f"#include <{header}>\n" for header in reversed(headers()))
-    tried = [(compiler, ["-D_GNU_SOURCE", *CHECK], everything) for compiler in present(C + CXX)]
-    total += len(tried)
-    tap.case("all headers go together, in reverse order",
-             [said for said in in_parallel(attempt, tried) if said])
+    tap.case("all headers go together, in reverse order, optimized and instrumented",
+             first(failures(to_the_end(), everything)))
+    for path in sorted((Path(__file__).parent / "uses").glob("*.c")):
+        said = failures([*alone(), *to_the_end()], path.read_text())
+        tap.case(f"uses/{path.name} compiles everywhere", first(said))
     for compiler, arguments, text, sentence in SELF_TEST:
         said = attempt(compiler, arguments, text) if present([compiler]) else "not here"
         tap.case(sentence, [] if said else ["it compiled"])

@@ -217,11 +217,14 @@ def umbrella(path, text):
     return [] if include in read("include/tandem.h") else [f"{path} is not in tandem.h"]
 
 
-@rule("every test on disk is in tests/meson.build", r"^tests/(?!compile/|support/).*\.(c|cc|sh)$",
-      "tests/unit/no_such_test.c", "int main(void) { return 0; }\n")
+@rule("every test on disk is in tests/meson.build",
+      r"^tests/(?!support/|compile/(refused|uses)/).*\.(c|cc|sh|py)$", "tests/unit/no_such_test.c",
+      "int main(void) { return 0; }\n")
 def listed(path, text):
-    name = path.removeprefix("tests/")
-    if f"'{name}'" in read("tests/meson.build") or "main(" not in text and name.endswith(".c"):
+    runs = "main(" in text if path.endswith(".c") else path.endswith("c") or text.startswith("#!")
+    helper = any(Path(path).name in other.read_text() for other in (ROOT / path).parent.glob("*")
+                 if other.is_file() and other.suffix in ("", ".py"))  # a script builds it
+    if not runs or helper or f"'{path.removeprefix('tests/')}'" in read("tests/meson.build"):
         return []
     return [f"{path} is not in tests/meson.build"]
 
