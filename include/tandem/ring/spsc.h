@@ -1113,9 +1113,9 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_check(struct tdm_span span,
 	return TDM_OK;
 }
 
-// Notes a dead holder's death, so that a waiting peer learns of it now and not at the end of its
-// slice. Never needed for progress: attach takes over from the dead by itself. *recovered counts
-// roles.
+// Notes a dead holder's death, and wakes who sleeps beside a role that nobody holds any more: it
+// learns of that now and not at the end of its slice. Never needed for progress: attach takes over
+// from the dead by itself. *recovered counts roles.
 tdm_nodiscard tdm_function enum tdm_status
 tdm_spsc_recover(struct tdm_span span, const struct tdm_participant *self, uint32_t *recovered)
 {
@@ -1136,12 +1136,18 @@ tdm_spsc_recover(struct tdm_span span, const struct tdm_participant *self, uint3
 	struct tdm_event *events[] = {&shm->not_empty, &shm->not_full};
 	for (size_t i = 0; i < 2; i++) {
 		uint64_t word = tdm_load_acquire_u64(roles[i]); // E4, pairs with detach
-		if (TDM_ROLE_OWNER_(word) == 0 || tdm_owner_dead_(&self->table, word) != TDM_OK)
+		if (word == TDM_ROLE_NONE_)
 			continue;
-		if (tdm_cas_strong_acq_rel_relaxed_u64(roles[i], &word, TDM_ROLE_DIED_)) { // E4
+		if (TDM_ROLE_OWNER_(word) != 0) {
+			if (tdm_owner_dead_(&self->table, word) != TDM_OK ||
+			    !tdm_cas_strong_acq_rel_relaxed_u64(roles[i], &word,
+								TDM_ROLE_DIED_)) // E4
+				continue;
 			++*recovered;
-			tdm_event_notify(events[i]);
 		}
+		// Whoever had the role may have died between disarming the event and waking.
+		tdm_event_notify(events[i]);
+		tdm_futex_wake_(&events[i]->word, UINT32_MAX);
 	}
 	return TDM_OK;
 }
