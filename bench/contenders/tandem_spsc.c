@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: BSD-2-Clause
+#include "tandem_spsc.h"
+
+#include "tandem_pair_names.h"
+
+#define ITEM item64
+#include "tandem_spsc_ways.h"
+#undef ITEM
+#define ITEM item8
+#include "tandem_spsc_ways.h"
+
+static void tell(struct R(producer) * out, uint64_t number)
+{
+	const struct item8 item = {{number}};
+	enum tdm_status status;
+	while ((status = R(try_push)(out, &item)) != TDM_OK)
+		if (status != TDM_FULL)
+			must(status);
+}
+
+static uint64_t hear(struct R(consumer) * in, uint64_t number)
+{
+	struct item8 item;
+	enum tdm_status status;
+	while ((status = R(try_pop)(in, &item)) != TDM_OK)
+		if (status != TDM_EMPTY)
+			must(status);
+	return item.word[0] != number;
+}
+
+static uint64_t ask(void *context, uint64_t first, uint64_t count)
+{
+	struct N(pair) *pair = context;
+	uint64_t wrong = 0;
+	for (uint64_t number = first; number < first + count; number++) {
+		tell(&pair->left.out, number);
+		wrong += hear(&pair->left.in, number);
+	}
+	return wrong;
+}
+
+static uint64_t answer(void *context, uint64_t first, uint64_t count)
+{
+	struct N(pair) *pair = context;
+	uint64_t wrong = 0;
+	for (uint64_t number = first; number < first + count; number++) {
+		wrong += hear(&pair->right.in, number);
+		tell(&pair->right.out, number);
+	}
+	return wrong;
+}
+
+static uint64_t ask_waiting(void *context, uint64_t first, uint64_t count)
+{
+	struct N(pair) *pair = context;
+	uint64_t wrong = 0;
+	for (uint64_t number = first; number < first + count; number++) {
+		struct item8 item = {{number}};
+		must(R(push)(&pair->left.out, &item));
+		must(R(pop)(&pair->left.in, &item));
+		wrong += item.word[0] != number;
+	}
+	return wrong;
+}
+
+static uint64_t answer_waiting(void *context, uint64_t first, uint64_t count)
+{
+	struct N(pair) *pair = context;
+	uint64_t wrong = 0;
+	for (uint64_t number = first; number < first + count; number++) {
+		struct item8 item;
+		must(R(pop)(&pair->right.in, &item));
+		wrong += item.word[0] != number;
+		item.word[0] = number;
+		must(R(push)(&pair->right.out, &item));
+	}
+	return wrong;
+}
+
+#define TRIP(symbol, text, maker, left_run, right_run)                                             \
+	static const struct contender symbol = {                                                   \
+	    .name = (text),                                                                        \
+	    .peer = "tandem",                                                                      \
+	    .make = N(maker),                                                                      \
+	    .unmake = N(unmake),                                                                   \
+	    .left = {.enter = N(enter_left), .leave = N(leave_left), .run = (left_run)},           \
+	    .right = {.enter = N(enter_right), .leave = N(leave_right), .run = (right_run)},       \
+	}
+TRIP(trip_robust, "tandem", make_robust, ask, answer);
+TRIP(trip_plain, "tandem plain", make_plain, ask, answer);
+TRIP(trip_waiting, "tandem, push and pop that wait", make_robust, ask_waiting, answer_waiting);
+
+const struct contender *const tandem_spsc_trip[] = {&trip_robust, &trip_plain, &trip_waiting, NULL};
