@@ -193,12 +193,13 @@ class Contest
 		json_ += (trials_++ > 0 ? ",\n" : "\n") + object;
 	}
 
-	bool failed() const
+	// Every value right; or, in the self-test, not every one.
+	void judge(const std::string &title, const char *name, uint64_t wrong)
 	{
-		return failed_;
-	}
-	void fail()
-	{
+		if ((wrong != 0) == options_.self_test)
+			return;
+		std::fprintf(stderr, "FAILED %s: %s: %llu wrong values\n", title.c_str(), name,
+			     static_cast<unsigned long long>(wrong));
 		failed_ = true;
 	}
 
@@ -256,14 +257,8 @@ class Contest
 		for (int attempt = 0; attempt <= last; attempt++) {
 			const duel::Result result =
 			    duel::run(*row.who, trial.sides, count, options_.self_test ? 1 : 0);
-			const bool wrong = result.wrong != 0;
-			if (wrong != options_.self_test) {
-				std::fprintf(stderr, "FAILED %s: %s: %llu wrong values\n",
-					     trial.title.c_str(), row.who->name,
-					     static_cast<unsigned long long>(result.wrong));
-				failed_ = true;
-			}
-			if (wrong || !keep)
+			judge(trial.title, row.who->name, result.wrong);
+			if (result.wrong != 0 || !keep)
 				break;
 			if (result.moved()) {
 				row.dropped++;
