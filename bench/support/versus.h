@@ -50,17 +50,17 @@ class Table : public benchmark::BenchmarkReporter
 
 	void Finalize() override
 	{
-		std::printf("%-32s %-12s %14s %8s\n", "operation", "", "M items/s", "tandem");
+		std::printf("| operation | | M items/s | tandem / it |\n|---|---|--:|--:|\n");
 		for (auto &row : rows_) {
 			const double ours = median(row.second["tandem"]);
 			for (const auto &contender : row.second) {
 				const double theirs = median(contender.second);
-				std::printf("%-32s %-12s %14.2f", row.first.c_str(),
+				std::printf("| %s | %s | %.2f |", row.first.c_str(),
 					    contender.first.c_str(), theirs / 1e6);
 				if (contender.first == "tandem")
-					std::printf("\n");
+					std::printf(" |\n");
 				else
-					std::printf(" %7.2fx\n", ours / theirs);
+					std::printf(" %.2f |\n", ours / theirs);
 			}
 		}
 	}

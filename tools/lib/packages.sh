@@ -11,7 +11,7 @@ declare -A tandem_packages=(
 	[build]="meson ninja-build python3 pkg-config gcc libc6-dev libjson-c-dev"
 	[test]="make g++ clang libclang-rt-dev libck-dev
 		gcc-i686-linux-gnu g++-i686-linux-gnu libc6-dev-i386-cross"
-	[bench]="g++ libbenchmark-dev libboost-dev libck-dev"
+	[bench]="g++ libbenchmark-dev libboost-dev libck-dev gnuplot-nox"
 	[check]="git clang-format clang-tidy cppcheck shellcheck"
 )
 
