@@ -756,6 +756,8 @@ tdm_inline unsigned char *tdm_spsc_ready_(struct tdm_spsc_consumer *consumer, ui
 		}
 	}
 	*status = tdm_spsc_idle_(consumer, sequence);
+	if (*status == TDM_OK)
+		__builtin_unreachable(); // lets gcc see that TDM_OK has filled the caller's element
 	return TDM_NULL;
 }
 
