@@ -535,6 +535,32 @@ static void test_follow(void)
 	CHECK_EQ_U64(tdm_spsc_producer_position(&out), CAPACITY + 4);
 	tear_down();
 
+	tap_case("peek_until and reserve_until hand out what they waited for");
+	enum way leaves = LEAVES;
+	const void *seen = TDM_NULL;
+	void *slot = TDM_NULL;
+	set_up();
+	consume();
+	pid_t peer = child_start(produces_later, &leaves);
+	CHECK_STATUS(tdm_spsc_peek_until(&in, &seen, TDM_FOREVER), TDM_OK);
+	if (CHECK(seen != TDM_NULL))
+		CHECK_EQ_U64(*TDM_CAST(const uint64_t *, seen), 0);
+	CHECK_STATUS(tdm_spsc_release(&in), TDM_OK);
+	CHECK_STATUS(tdm_spsc_consumer_detach(&in), TDM_OK);
+	reap(peer, leaves);
+	produce();
+	push(CAPACITY);
+	out.follow = true;
+	peer = child_start(consumes_later, &leaves);
+	CHECK_STATUS(tdm_spsc_reserve_until(&out, &slot, TDM_FOREVER), TDM_OK);
+	if (CHECK(slot != TDM_NULL))
+		*TDM_CAST(uint64_t *, slot) = CAPACITY + 1;
+	CHECK_STATUS(tdm_spsc_commit(&out), TDM_OK);
+	reap(peer, leaves);
+	consume();
+	pop(CAPACITY);
+	tear_down();
+
 	tap_case("one who was never there yet is waited for");
 	set_up();
 	consume();

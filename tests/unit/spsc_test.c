@@ -372,6 +372,14 @@ static void test_attach(void)
 	expect_attach(shifted, 8, TDM_NOT_FOUND);
 	CHECK_STATUS(tdm_spsc_check(shifted, &info), TDM_NOT_FOUND);
 
+	tap_case("a ring that was moved to where its elements are misaligned is refused");
+	struct block wide = block_make(tdm_spsc_size(8, 256, 2) + 128, 256);
+	CHECK_STATUS(tdm_spsc_init(wide.base, wide.bytes - 128, 8, 256, 2), TDM_OK);
+	expect_attach(tdm_memory(wide.base, wide.bytes - 128), 8, TDM_OK);
+	memmove(wide.base + 128, wide.base, TDM_CAST(size_t, wide.bytes - 128));
+	expect_attach(tdm_memory(wide.base + 128, wide.bytes - 128), 8, TDM_BAD_GEOMETRY);
+	CHECK(block_end(&wide));
+
 	tap_case("another element size is refused");
 	for (uint64_t size = 1; size <= 17; size++)
 		expect_attach(span, size, size == 8 ? TDM_OK : TDM_WRONG_TYPE);
@@ -660,17 +668,6 @@ static void test_refusals(void)
 	CHECK_STATUS(tdm_spsc_try_peek_at(&ring.in, 3, &seen), TDM_EMPTY);
 	numbers_end(&ring);
 
-	tap_case("a consumer that finds nothing further ahead gives back what it has popped");
-	numbers_start(&ring, 64);
-	for (uint64_t i = 0; i < 64; i++)
-		CHECK_STATUS(tdm_spsc_try_push(&ring.out, &i), TDM_OK);
-	for (uint64_t i = 0; i < 3; i++)
-		CHECK_STATUS(tdm_spsc_try_pop(&ring.in, &value), TDM_OK);
-	CHECK_EQ_U64(tdm_load_relaxed_u64(&shm_of(ring.span)->released), 0);
-	CHECK_STATUS(tdm_spsc_try_peek_at(&ring.in, 61, &seen), TDM_EMPTY);
-	CHECK_EQ_U64(tdm_load_relaxed_u64(&shm_of(ring.span)->released), 3);
-	numbers_end(&ring);
-
 	tap_case("a handle answers TDM_INVALID after it was detached");
 	numbers_start(&ring, 4);
 	numbers_end(&ring);
@@ -693,6 +690,104 @@ static void test_refusals(void)
 	CHECK_STATUS(jobs_consumer_attach(&jobs_in, span, TDM_NULL), TDM_WRONG_TYPE);
 	all_of_producer_jobs(&jobs_out, TDM_INVALID);
 	all_of_consumer_jobs(&jobs_in, TDM_INVALID);
+}
+
+// Is the event armed? A notify since clears it.
+static bool armed(const struct tdm_event *event)
+{
+	return (tdm_load_relaxed_u32(&event->word) & TDM_EVENT_ARMED_) != 0;
+}
+
+// Everything that can end a wait wakes who is parked at once, and not at the end of its slice.
+static void test_notifies(void)
+{
+	struct numbers ring;
+	uint64_t values[64] = {0};
+	size_t done = 0;
+	void *slot = TDM_NULL;
+	const void *seen = TDM_NULL;
+	numbers_start(&ring, 64); // whose consumer gives back 16 at once
+	struct tdm_event *not_empty = &shm_of(ring.span)->not_empty;
+	struct tdm_event *not_full = &shm_of(ring.span)->not_full;
+
+	tap_case("each way to push wakes a waiting consumer");
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_try_push(&ring.out, values), TDM_OK);
+	CHECK(!armed(not_empty));
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_push(&ring.out, values), TDM_OK);
+	CHECK(!armed(not_empty));
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_try_push_n(&ring.out, values, 5, &done), TDM_OK);
+	CHECK(!armed(not_empty));
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_push_n_until(&ring.out, values, 5, &done, 0), TDM_OK);
+	CHECK(!armed(not_empty));
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_try_reserve(&ring.out, &slot), TDM_OK);
+	CHECK(armed(not_empty));
+	CHECK_STATUS(tdm_spsc_commit(&ring.out), TDM_OK);
+	CHECK(!armed(not_empty));
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_try_push_n(&ring.out, values, 64, &done), TDM_OK); // some fit
+	CHECK_EQ_U64(done, 64 - 13);
+	CHECK(!armed(not_empty));
+
+	tap_case("each way to pop wakes a waiting producer when a batch is given back");
+	for (unsigned way = 0; way < 4; way++) {
+		(void)tdm_event_prepare(not_full);
+		switch (way) {
+		case 0:
+			for (unsigned i = 0; i < 16; i++)
+				CHECK_STATUS(tdm_spsc_try_pop(&ring.in, values), TDM_OK);
+			break;
+		case 1:
+			CHECK_STATUS(tdm_spsc_try_pop_n(&ring.in, values, 16, &done), TDM_OK);
+			break;
+		case 2:
+			for (unsigned i = 0; i < 16; i++) {
+				CHECK_STATUS(tdm_spsc_try_peek(&ring.in, &seen), TDM_OK);
+				CHECK_STATUS(tdm_spsc_release(&ring.in), TDM_OK);
+			}
+			break;
+		default:
+			CHECK_STATUS(tdm_spsc_try_peek_at(&ring.in, 15, &seen), TDM_OK);
+			CHECK_STATUS(tdm_spsc_release_n(&ring.in, 16), TDM_OK);
+			break;
+		}
+		CHECK(!armed(not_full));
+	}
+
+	tap_case("a consumer that finds nothing gives back what it has popped and wakes");
+	for (unsigned way = 0; way < 3; way++) {
+		CHECK_STATUS(tdm_spsc_try_push_n(&ring.out, values, 3, &done), TDM_OK);
+		CHECK_STATUS(tdm_spsc_try_pop_n(&ring.in, values, 3, &done), TDM_OK);
+		(void)tdm_event_prepare(not_full);
+		CHECK_STATUS(way == 0   ? tdm_spsc_try_pop(&ring.in, values)
+			     : way == 1 ? tdm_spsc_try_peek(&ring.in, &seen)
+					: tdm_spsc_try_peek_at(&ring.in, 5, &seen),
+			     TDM_EMPTY);
+		CHECK(!armed(not_full));
+		CHECK_EQ_U64(tdm_load_relaxed_u64(&shm_of(ring.span)->released),
+			     tdm_load_relaxed_u64(&shm_of(ring.span)->head));
+	}
+
+	tap_case("who detaches wakes the other side, and a consumer gives everything back");
+	CHECK_STATUS(tdm_spsc_try_push_n(&ring.out, values, 3, &done), TDM_OK);
+	CHECK_STATUS(tdm_spsc_try_pop_n(&ring.in, values, 3, &done), TDM_OK);
+	(void)tdm_event_prepare(not_full);
+	CHECK_STATUS(tdm_spsc_consumer_detach(&ring.in), TDM_OK);
+	CHECK(!armed(not_full));
+	CHECK_EQ_U64(tdm_load_relaxed_u64(&shm_of(ring.span)->released),
+		     tdm_load_relaxed_u64(&shm_of(ring.span)->head));
+	(void)tdm_event_prepare(not_full);
+	CHECK_STATUS(tdm_spsc_consumer_attach(&ring.in, ring.span, 8, TDM_NULL), TDM_OK);
+	CHECK(!armed(not_full));
+	(void)tdm_event_prepare(not_empty);
+	CHECK_STATUS(tdm_spsc_producer_detach(&ring.out), TDM_OK);
+	CHECK(!armed(not_empty));
+	CHECK_STATUS(tdm_spsc_producer_attach(&ring.out, ring.span, 8, TDM_NULL), TDM_OK);
+	numbers_end(&ring);
 }
 
 static void test_corrupt(void)
@@ -970,6 +1065,7 @@ int main(void)
 	test_types();
 	test_full_and_empty();
 	test_refusals();
+	test_notifies();
 	test_corrupt();
 	test_model();
 	test_check();
