@@ -85,6 +85,10 @@ struct crash_outcome {
 	char first[512]; // complaint
 };
 
+// Where the first and the second victim are killed just now.
+static struct crash_point crash_now_first_ __attribute__((unused));
+static struct crash_point crash_now_second_ __attribute__((unused));
+
 #if defined(__x86_64__)
 
 // The tracer tells the two apart by the signal that stops the victim, without a further call.
@@ -103,9 +107,7 @@ __attribute__((unused)) static bool crash_notes = true;
 // Not NULL: the victim is not killed but goes on after the audit, and this looks at the end.
 static const char *(*crash_resumed_)(void *state);
 
-// Where a hung audit or victim stood, for the alarm.
-static const char *crash_now_;
-static struct crash_point crash_now_first_, crash_now_second_;
+static const char *crash_now_; // the case, for the alarm
 
 static void crash_hung_(int signal_number)
 {

@@ -118,6 +118,7 @@ static void adds_in_two_steps(void *state)
 	struct account *a = state;
 	crash_begin();
 	uint64_t value = a->left;
+	__asm__ __volatile__("" : "+r"(value)); // or it may become one instruction
 	a->left = value + 1;
 	crash_end();
 }

@@ -16,6 +16,7 @@ static enum tdm_status look_at_seat(int fd, uint32_t index);
 // What the kernel answers about seats, unless a case says so instead.
 static bool takes_fail, looks_fail;
 static uint32_t busy_takes;      // so many more takes find the seat taken
+static uint32_t blind_looks;     // so many more looks find the seat free
 static void (*after_take)(void); // called whenever a lock was taken, or NULL
 
 static enum tdm_status take_seat(int fd, uint32_t index)
@@ -34,6 +35,10 @@ static enum tdm_status take_seat(int fd, uint32_t index)
 
 static enum tdm_status look_at_seat(int fd, uint32_t index)
 {
+	if (blind_looks != 0) {
+		blind_looks--;
+		return TDM_OK;
+	}
 	return looks_fail ? TDM_SYSTEM : tdm_seat_look_kernel_(fd, index);
 }
 
@@ -285,9 +290,11 @@ static void answers_that_are_none(void)
 	looks_fail = false;
 	takes_fail = true;
 	CHECK_STATUS(tdm_segment_join(&world, &other, "other"), TDM_SYSTEM);
+	tdm_store_relaxed_u32(&world.table.seats[1].dirty, 1); // as the dead leave it
 	CHECK_STATUS(tdm_segment_reap(&world, &reaped), TDM_SYSTEM);
 	CHECK_EQ_U64(reaped, 0);
 	takes_fail = false;
+	CHECK_EQ_U64(reap(), 1);
 	CHECK(count_descriptors() == before);
 	CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
 	end_world();
@@ -298,12 +305,28 @@ static void a_seat_that_is_reaped_just_now(void)
 	struct tdm_participant a, b;
 	make_world(2);
 	CHECK_STATUS(tdm_segment_join(&world, &a, "a"), TDM_OK);
-	busy_takes = 2; // seat 0 is live, seat 1 is in a reaper's hands
+	busy_takes = 1; // seat 0 is live, seat 1 is in a reaper's hands
 	CHECK_STATUS(tdm_segment_join(&world, &b, "b"), TDM_OK);
 	CHECK_EQ_U64(busy_takes, 0);
 	CHECK_EQ_U64(b.index, 1);
 	CHECK_STATUS(tdm_participant_leave(&a), TDM_OK);
 	CHECK_STATUS(tdm_participant_leave(&b), TDM_OK);
+	end_world();
+}
+
+static void a_seat_that_was_free_just_now(void)
+{
+	struct tdm_participant a, b, c;
+	make_world(2);
+	CHECK_STATUS(tdm_segment_join(&world, &a, "a"), TDM_OK);
+	blind_looks = 1; // it sees seat 0 as it was before a came, and tries the door
+	CHECK_STATUS(tdm_segment_join(&world, &b, "b"), TDM_OK);
+	CHECK(a.index == 0 && b.index == 1);
+	CHECK_STATUS(tdm_participant_leave(&a), TDM_OK);
+	CHECK_STATUS(tdm_segment_join(&world, &c, "c"), TDM_OK); // nobody holds the door
+	CHECK_EQ_U64(c.index, 0);
+	CHECK_STATUS(tdm_participant_leave(&b), TDM_OK);
+	CHECK_STATUS(tdm_participant_leave(&c), TDM_OK);
 	end_world();
 }
 
@@ -1073,6 +1096,8 @@ int main(void)
 	    {"a kernel that does not answer is never taken for a death", answers_that_are_none},
 	    {"a seat that is being reaped does not make a table full",
 	     a_seat_that_is_reaped_just_now},
+	    {"a seat that is taken at the last moment stays whose it is",
+	     a_seat_that_was_free_just_now},
 	    {"joining without descriptors fails and leaves nothing", without_descriptors},
 	    {"a killed participant is dead, reaped once, and stays dead", killed},
 	    {"who takes a dead one's seat notices for everybody", succeeded_without_reaping},

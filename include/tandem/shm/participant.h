@@ -430,10 +430,14 @@ tdm_function int tdm_table_reopen_(const struct tdm_table *table)
 	return open(path, O_RDWR | TDM_O_CLOEXEC_);
 }
 
-// Takes the door of a seat that nobody holds. TDM_BUSY: it is held, or its door is.
+// Takes the door of a seat that nobody holds. TDM_BUSY: it is held, or its door is. The first look
+// only saves the door of a seat that is held, as most are, from being tried.
 tdm_function enum tdm_status tdm_seat_open_(int fd, uint32_t index)
 {
-	enum tdm_status status = TDM_SEAM_SEAT_TAKE(fd, TDM_SEAT_DOOR_(index));
+	enum tdm_status status = TDM_SEAM_SEAT_LOOK(fd, index);
+	if (status != TDM_OK)
+		return status;
+	status = TDM_SEAM_SEAT_TAKE(fd, TDM_SEAT_DOOR_(index));
 	if (status != TDM_OK)
 		return status;
 	status = TDM_SEAM_SEAT_LOOK(fd, index);
@@ -442,8 +446,8 @@ tdm_function enum tdm_status tdm_seat_open_(int fd, uint32_t index)
 	return status;
 }
 
-// Takes the door of the first free seat through `fd`. A seat that somebody is reaping just now looks
-// taken, so only the second time round there is none.
+// Takes the door of the first free seat through `fd`. A seat that somebody is reaping just now
+// looks taken, so only the second time round there is none.
 tdm_function enum tdm_status tdm_table_find_seat_(const struct tdm_table *table, int fd,
 						  uint32_t *index)
 {
