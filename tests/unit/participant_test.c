@@ -857,6 +857,46 @@ static void threads_that_end(void)
 	}
 }
 
+// Waits by the probe alone for the thread in seat 1 to be dead. The checker knows no edge between
+// the two but those of the probe.
+static void *read_last_words(void *arg)
+{
+	const uint32_t *succeeded = TDM_CAST(uint32_t *, arg);
+	const struct tdm_seat_shm *seat = &world.table.seats[1];
+	CHECK(EVENTUALLY(tdm_load_relaxed_u64(&seat->generation) != 0));
+	if (succeeded != TDM_NULL) // by the generation then, not by the lock
+		CHECK(EVENTUALLY(__atomic_load_n(succeeded, __ATOMIC_RELAXED) != 0));
+	CHECK(EVENTUALLY(tdm_table_dead_(&world.table, 1, 1) == TDM_OK));
+	CHECK_EQ_U64(last_words, 42);
+	return TDM_NULL;
+}
+
+static void last_words_are_heard(void)
+{
+	for (int i = 0; i < 2; i++) {
+		struct tdm_participant self, heir;
+		pthread_t reader, thread;
+		uint32_t succeeded = 0;
+		make_world(2);
+		last_words = 0;
+		CHECK_STATUS(tdm_segment_join(&world, &self, "main"), TDM_OK);
+		CHECK(pthread_create(&reader, TDM_NULL, read_last_words,
+				     i == 1 ? &succeeded : TDM_NULL) == 0);
+		CHECK(pthread_create(&thread, TDM_NULL, join_and_return, TDM_NULL) == 0);
+		pthread_join(thread, TDM_NULL);
+		if (i == 1) {
+			CHECK_STATUS(tdm_segment_join(&world, &heir, "heir"), TDM_OK);
+			CHECK_EQ_U64(heir.index, 1);
+			__atomic_store_n(&succeeded, 1, __ATOMIC_RELAXED);
+		}
+		pthread_join(reader, TDM_NULL);
+		if (i == 1)
+			CHECK_STATUS(tdm_participant_leave(&heir), TDM_OK);
+		CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
+		end_world();
+	}
+}
+
 static void *join_and_leave_many(void *arg)
 {
 	const uint32_t *over = TDM_CAST(uint32_t *, arg);
@@ -1114,6 +1154,7 @@ int main(void)
 	     cloned_without_handlers},
 	    {"a program that is executed holds nothing", executed},
 	    {"a thread that ends without leaving is dead", threads_that_end},
+	    {"what a dead thread wrote is seen by who finds it dead", last_words_are_heard},
 	    {"a storm of threads has its deaths counted", a_storm_of_threads},
 	    {"forks in a storm of joining and reaping hold nothing", forks_in_a_storm},
 	    {"1024 participants of one process", a_crowd_in_one_process},
