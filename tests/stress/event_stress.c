@@ -211,7 +211,7 @@ static uint32_t next_random(uint32_t *state)
 	return *state;
 }
 
-// --- hand-overs: rounds in which each party of one side posts, and all of the other wait for all ---
+// --- hand-overs: rounds in which each party of one side posts, and the other waits for all ---
 
 static void hand_over(unsigned side, unsigned me)
 {
