@@ -465,6 +465,20 @@ static void test_slices(bool fenced)
 	CHECK_EQ_U64(slice_end_ns - slice_start_ns, 7);
 	CHECK_EQ_U64(seam.now_ns, deadline_ns);
 	CHECK_EQ_STR(attempt.log + strlen(attempt.log) - 3, "iaa");
+
+	begin_fenced(fenced, "the last slice ends with the deadline");
+	static const uint64_t left_ns[] = {1, TDM_EVENT_SLICE_NS_ / 2, TDM_EVENT_SLICE_NS_ - 1,
+					   TDM_EVENT_SLICE_NS_, TDM_EVENT_SLICE_NS_ + 1};
+	set_scene(fenced);
+	seam.wait = oversleep;
+	for (size_t i = 0; i < sizeof(left_ns) / sizeof(left_ns[0]); i++) {
+		seam.now_ns = 1000;
+		uint32_t key = tdm_event_prepare(&scene->event);
+		bool last = left_ns[i] <= TDM_EVENT_SLICE_NS_;
+		CHECK_STATUS(tdm_event_wait_until(&scene->event, key, 1000 + left_ns[i]),
+			     last ? TDM_TIMED_OUT : TDM_OK);
+		CHECK_EQ_U64(slice_end_ns, 1000 + (last ? left_ns[i] : TDM_EVENT_SLICE_NS_));
+	}
 }
 
 static void test_never_early(bool fenced)
