@@ -58,6 +58,7 @@
 #include "../base/clock.h"
 #include "../base/config.h"
 #include "../base/object.h"
+#include "../base/sanitizer.h"
 #include "../base/status.h"
 #include "../shm/participant.h"
 #include "../sync/event.h"
@@ -603,8 +604,19 @@ tdm_inline enum tdm_status tdm_spsc_room_(struct tdm_spsc_producer *producer)
 	return tdm_likely(tdm_load_relaxed_u32(producer->unforked) != 0) ? TDM_OK : TDM_FORKED;
 }
 
+#if TDM_UNDER_TSAN && !defined(__clang__)
+// gcc expands a memcpy of constant size behind ThreadSanitizer's back, and a user's race on the
+// element would go unreported.
+static __attribute__((noipa, unused)) void tdm_copy_seen_(void *to, const void *from, size_t size)
+{
+	memcpy(to, from, size);
+}
+#	define TDM_COPY_(to, from, size) tdm_copy_seen_(to, from, size)
+#else
+#	define TDM_COPY_(to, from, size) memcpy(to, from, size)
+#endif
 #ifndef TDM_SEAM_COPY
-#	define TDM_SEAM_COPY(to, from, size) memcpy(to, from, size)
+#	define TDM_SEAM_COPY(to, from, size) TDM_COPY_(to, from, size)
 #endif
 
 tdm_inline void tdm_spsc_put_(tdm_atomic_u64 *sequence, uint64_t tail, const void *elem,

@@ -6,7 +6,9 @@
 //	1  an element is changed after it was committed
 //	2  a plain variable is written after the push that should have handed it over
 //	3  an element is read after it was released
+//	4  an element is changed after it was committed, and the other side takes a copy
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,7 +54,7 @@ static void *sell(void *unused)
 		if (RACE != 2)
 			last_price = order->price;
 		must(orders_commit(&out));
-		if (RACE == 1)
+		if (RACE == 1 || RACE == 4)
 			order->price++;
 		if (RACE == 2)
 			last_price = number * 7;
@@ -74,6 +76,15 @@ static void *buy(void *unused)
 	*sum = 0;
 	must(tdm_segment_join(&segment, &self, "buyer"));
 	must(orders_consumer_attach(&in, tdm_segment_find(&segment, "orders"), &self));
+	for (int number = 0; RACE == 4 && number < ORDERS;) {
+		struct order order;
+		if (orders_try_pop(&in, &order) == TDM_OK) {
+			*sum += order.price + order.item[0];
+			number++;
+		} else {
+			sched_yield();
+		}
+	}
 	while (orders_peek_until(&in, &seen, TDM_FOREVER) == TDM_OK) {
 		*sum += seen->price + last_price;
 		must(orders_release(&in));
