@@ -8,6 +8,8 @@
 //
 // Progress   try_ operations are wait-free. `_until` and the bare forms spin, yield, then park; a
 //            stopped peer makes them wait. Neither side can block the other's try_ operations.
+//            A parked producer is woken when 32 slots are free (a quarter of a small ring), or the
+//            ring is empty, and looks by itself every 100 ms.
 // Callers    Each role belongs to one handle and one thread. A live holder keeps others out
 //            (TDM_BUSY); a plain ring cannot tell, and leaves that to the caller. tdm_spsc_check
 //            from anywhere, also on a read-only mapping.
@@ -429,7 +431,8 @@ tdm_function enum tdm_status tdm_spsc_producer_attach_(struct tdm_spsc_producer 
 	return TDM_OK;
 }
 
-// Becomes the producer. `elem_size` must be the ring's; `self` is NULL for a plain ring.
+// Becomes the producer. `elem_size` must be the ring's, or 0 for whatever that is; `self` is NULL for
+// a plain ring. A handle is attached before anything else is done with it.
 // TDM_BUSY: a live participant is. TDM_NEEDS_PARTICIPANT, TDM_INVALID: robust without a
 // participant, plain with one, or one of another segment. TDM_WRONG_KIND, TDM_WRONG_TYPE,
 // TDM_NOT_INITIALIZED, TDM_OLDER_LAYOUT, TDM_NEWER_LAYOUT, TDM_BAD_GEOMETRY, TDM_READ_ONLY: as
