@@ -7,6 +7,7 @@ and a rule that does not complain about that text fails, too.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -239,13 +240,15 @@ def version(path, text):
 
 
 def files():
-    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    run = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True)
-    if run.returncode == 0:
+    if (ROOT / ".git").exists() and shutil.which("git"):
+        listing = ["git", "-c", f"safe.directory={ROOT}", "ls-files", "-z", "--cached", "--others",
+                   "--exclude-standard"]
+        run = subprocess.run(listing, cwd=ROOT, capture_output=True, text=True, check=True)
         names = run.stdout.split("\0")
     else:  # an unpacked archive
-        names = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*")
-                 if not re.search(r"/(\.build|\.git|__pycache__)/", str(path))]
+        paths = [path.relative_to(ROOT) for path in ROOT.rglob("*")]
+        names = [str(path) for path in paths
+                 if not {".build", ".git", "__pycache__"} & set(path.parts)]
     return sorted(name for name in names if name and (ROOT / name).is_file())
 
 

@@ -9,7 +9,7 @@
 declare -A tandem_packages=(
 	[demo]="gcc libc6-dev"
 	[build]="meson ninja-build python3 pkg-config gcc libc6-dev libjson-c-dev"
-	[test]="make g++ clang libclang-rt-dev libck-dev
+	[test]="make g++ clang libclang-rt-dev llvm libck-dev
 		gcc-i686-linux-gnu g++-i686-linux-gnu libc6-dev-i386-cross"
 	[bench]="g++ libbenchmark-dev libboost-dev libck-dev gnuplot-nox"
 	[check]="git clang-format clang-tidy cppcheck shellcheck"
