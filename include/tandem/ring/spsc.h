@@ -431,8 +431,8 @@ tdm_function enum tdm_status tdm_spsc_producer_attach_(struct tdm_spsc_producer 
 	return TDM_OK;
 }
 
-// Becomes the producer. `elem_size` must be the ring's, or 0 for whatever that is; `self` is NULL for
-// a plain ring. A handle is attached before anything else is done with it.
+// Becomes the producer. `elem_size` must be the ring's, or 0 for whatever that is; `self` is NULL
+// for a plain ring. A handle is attached before anything else is done with it.
 // TDM_BUSY: a live participant is. TDM_NEEDS_PARTICIPANT, TDM_INVALID: robust without a
 // participant, plain with one, or one of another segment. TDM_WRONG_KIND, TDM_WRONG_TYPE,
 // TDM_NOT_INITIALIZED, TDM_OLDER_LAYOUT, TDM_NEWER_LAYOUT, TDM_BAD_GEOMETRY, TDM_READ_ONLY: as
