@@ -149,21 +149,21 @@ TDM_BEGIN_DECLS
 #define TDM_DEFINE_LOOPS_(N, T, order, read)                                                       \
 	tdm_inline T tdm_fetch_min_##order##_##N(tdm_atomic_##N *a, T v)                           \
 	{                                                                                          \
-		T old = tdm_load_##read##_##N(a);                                                  \
+		T old = tdm_load_##read##_##N(a);                                   /* E1 */       \
 		while (v < old && !tdm_cas_weak_##order##_##read##_##N(a, &old, v)) /* E1 */       \
 			continue;                                                                  \
 		return old;                                                                        \
 	}                                                                                          \
 	tdm_inline T tdm_fetch_max_##order##_##N(tdm_atomic_##N *a, T v)                           \
 	{                                                                                          \
-		T old = tdm_load_##read##_##N(a);                                                  \
+		T old = tdm_load_##read##_##N(a);                                   /* E1 */       \
 		while (v > old && !tdm_cas_weak_##order##_##read##_##N(a, &old, v)) /* E1 */       \
 			continue;                                                                  \
 		return old;                                                                        \
 	}                                                                                          \
 	tdm_inline bool tdm_add_unless_##order##_##N(tdm_atomic_##N *a, T v, T unless)             \
 	{                                                                                          \
-		T old = tdm_load_##read##_##N(a);                                                  \
+		T old = tdm_load_##read##_##N(a); /* E1 */                                         \
 		do {                                                                               \
 			if (old == unless)                                                         \
 				return false;                                                      \

@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/support"))
+sys.path[:0] = [str(ROOT / "tests/support"), str(ROOT / "tests/explore")]
 
+import edges
 import tap
+from edges import code, opening
 
 RULES = []  # (sentence, what files it is about, function, a path and a text that break it)
 
@@ -34,16 +36,6 @@ def at(path, text, position, complaint):
 def find(pattern, complaint, path, text):
     return [at(path, text, match.start(), complaint.format(match[0].strip()))
             for match in re.finditer(pattern, text, re.M)]
-
-
-def blank(match):
-    return re.sub(r"[^\n]", " ", match[0])
-
-
-def code(text):
-    """The text with comments and the inside of strings blanked; every line stays where it was."""
-    tokens = r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"'
-    return re.sub(tokens, lambda m: m[0] if m[0][0] == '"' else blank(m), text, flags=re.S)
 
 
 # --- every file ---
@@ -153,48 +145,23 @@ def guards(path, text):
     return [] if found and found[1] == name else [f"{path}: the include guard is not {name}"]
 
 
-# Orders in the names of accessors; the word behind the operation is its (success) order.
-ACCESS = re.compile(r"\btdm_(?:load|store|exchange|fetch_[a-z]+|add_unless|cas_(?:weak|strong)"
-                    r"|test_and_set|clear|bit_(?:set|clear|test))"
-                    r"_(?!relaxed_(?:relaxed_)?u\d)\w+_u(?:8|16|32|64)\(")
-LABEL = re.compile(r"\bE\d+\b")
+# base/atomic.h has every order for everybody: its operations are no edges yet.
+ORDERED = r"^include/tandem/(?!base/atomic\.h)"
 
 
-def opening(text):
-    """The comment above the include guard."""
-    return text.split("#ifndef", 1)[0]
+def edge_rule(sentence, function, bad_text):
+    def complaints(path, text):
+        return [f"{path}:{line}: {complaint}" for line, complaint in function(text)]
+    rule(sentence, ORDERED, "include/tandem/ring/x.h", bad_text)(complaints)
 
 
-@rule("every ordered access carries the label of an edge, and every edge has two ends",
-      r"^include/tandem/(?!base/|atomic\.h)", "include/tandem/ring/x.h",
-      "// E1 a pairs with b\n#ifndef X\n\ttdm_store_release_u64(&x, 1); // E1\n")
-def labels(path, text):
-    problems, ends = [], {}
-    lines, bare = text.splitlines(), code(text).splitlines()
-    for number, line in enumerate(bare):
-        if not ACCESS.search(line):
-            continue
-        last = number  # the statement may go on
-        while last + 1 < len(bare) and not re.search(r"[;{}]", bare[last].rsplit("tdm_", 1)[-1]):
-            last += 1
-        comments = [re.sub(r"^.*?(//|/\*)", "", text_line) for text_line in lines[number:last + 1]
-                    if "//" in text_line or "/*" in text_line]
-        if number and not bare[number - 1].strip():
-            comments.append(lines[number - 1])
-        found = LABEL.findall(" ".join(comments))
-        if not found:
-            problems.append(f"{path}:{number + 1}: an ordered access without the label of an edge")
-        for label in set(found):
-            ends.setdefault(label, []).append(number + 1)
-    described = set(LABEL.findall(opening(text)))
-    for label, where in sorted(ends.items()):
-        if label not in described:
-            problems.append(f"{path}:{where[0]}: {label} is not among the edges at the top")
-        if len(where) < 2:
-            problems.append(f"{path}:{where[0]}: {label} has one end only")
-    if ends:  # otherwise the kernel orders
-        problems += [f"{path}: nobody carries {label}" for label in sorted(described - set(ends))]
-    return problems
+edge_rule("every ordered access carries the label of an edge", edges.unlabelled,
+          "#ifndef X\nvoid x(void)\n{\n\ttdm_store_release_u64(&x, 1); // for pop\n}\n")
+edge_rule("every edge is described and has two ends", edges.partnerless,
+          "// E1 a with b\n#ifndef X\nvoid x(void)\n{\n"
+          "\ttdm_store_release_u64(&x, 1); // E1\n}\n")
+edge_rule("every edge has a mutant", edges.mutantless,
+          "// E1 a with b\n#ifndef X\nvoid x(void)\n{\n\ttdm_store_relaxed_u64(&x, 1); // E1\n}\n")
 
 
 @rule("each primitive's opening comment says what a user must know",

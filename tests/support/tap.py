@@ -22,6 +22,8 @@ def note(text):
     print("#", text, flush=True)
 
 
-def done():
+def done(last=None):
     print(f"1..{len(_results)}")
+    if last:
+        note(last)
     sys.exit(0 if _results and all(_results) else 1)

@@ -8,6 +8,10 @@
 //
 // A process registers once. One that is refused (an old kernel, a seccomp filter) wakes with a
 // read-modify-write instead, and as a waiter polls in short slices.
+//
+// Edges
+//   E1  A process's registration, noted (release) in tdm_fence_state_, with each waker's look at
+//       that (acquire): a waker that was told zero looks at its event after the registration.
 #ifndef TDM_BASE_FENCE_H
 #define TDM_BASE_FENCE_H
 
@@ -61,7 +65,7 @@ tdm_function uint32_t tdm_fence_register_(void)
 	state = TDM_SEAM_MEMBARRIER(TDM_MEMBARRIER_REGISTER_GLOBAL_EXPEDITED_)
 		    ? TDM_FENCE_REGISTERED_
 		    : TDM_FENCE_REFUSED_;
-	tdm_store_release_u32(&tdm_fence_state_, state); // pairs with light
+	tdm_store_release_u32(&tdm_fence_state_, state); // E1, pairs with light
 	return state;
 }
 
@@ -71,7 +75,7 @@ tdm_function uint32_t tdm_fence_register_(void)
 tdm_inline uint32_t tdm_fence_light_(void)
 {
 	tdm_compiler_fence();
-	return tdm_load_acquire_u32(&tdm_fence_state_); // pairs with register
+	return tdm_load_acquire_u32(&tdm_fence_state_); // E1, pairs with register
 }
 
 // The waiter's half. False: refused, nothing was ordered.

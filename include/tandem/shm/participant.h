@@ -251,7 +251,7 @@ tdm_function void tdm_seat_unlock_(struct tdm_seat_lock_ **link)
 {
 	struct tdm_seat_lock_ *lock = *link;
 	*link = lock->next;
-	tdm_fetch_add_release_u32(&tdm_process_.exits, 1); // E3, pairs with probe
+	tdm_fetch_add_release_u32(&tdm_process_.exits, 1); // E3, pairs with dead
 	close(lock->fd);
 	free(lock);
 }

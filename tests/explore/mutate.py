@@ -1,0 +1,353 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSD-2-Clause
+"""Weakens every memory order of the headers, one at a time, and expects the explorer to notice.
+
+A mutant is a copy of include/ with one change: an order is weaker by one step (seq_cst to acq_rel,
+acq_rel to acquire and to release, acquire or release to relaxed; the two orders of a CAS apart; an
+order that a macro takes from its caller, to relaxed), or two steps whose order a comment justifies
+are swapped (SWAPS below). It is caught when the explorer cases of its header fail. One that no
+program can tell from the header itself stands in equivalent.txt with a proof. Any other is a
+survivor: an edge that nothing tests.
+"""
+
+import argparse
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+sys.path[:0] = [str(HERE), str(ROOT / "tests/support")]
+
+import edges
+import tap
+
+# A header is tried by the cases of its own name, or by these.
+CASES = {"base/fence.h": "event"}
+
+# Base operations are no edges: what is in there is every order for everybody.
+NO_EDGES = {"base/atomic.h"}
+
+# (header, function, what is wrong then, the text, the text instead)
+SWAPS = []
+
+WEAKER = {"seq_cst": ["acq_rel"], "acq_rel": ["acquire", "release"],
+          "acquire": ["relaxed"], "release": ["relaxed"]}
+
+
+@dataclass
+class Mutant:
+    name: str
+    header: str
+    line: int
+    about: str
+    begin: int  # text[begin:end] becomes `text`
+    end: int
+    text: str
+
+    def apply(self, text):
+        return text[:self.begin] + self.text + text[self.end:]
+
+
+def weaker(access, which):
+    """The orders one step below."""
+    order = access.orders[which]
+    if "#" in order:
+        return ["relaxed"]
+    if order == "seq_cst" and (access.verb in edges.READS or which == 1):
+        return ["acquire"]
+    if order == "seq_cst" and access.verb in edges.WRITES:
+        return ["release"]
+    if order == "acq_rel" and access.verb == "test_and_set":
+        return ["acquire"]  # it has no release form
+    return WEAKER.get(order, [])
+
+
+def mutants_of(header, text, swaps=()):
+    found = []
+    for access in edges.accesses(text):
+        for which, (begin, end) in enumerate(access.spans):
+            for order in weaker(access, which):
+                orders = list(access.orders)
+                orders[which] = order
+                change = f"{'/'.join(access.orders)}->{'/'.join(orders)}"
+                name = f"{header}:{access.function}:{access.operation}:{access.nth}:{change}"
+                about = " ".join(access.labels)
+                if access.partners:
+                    about += " with " + " and ".join(access.partners)
+                found.append(Mutant(name.replace("#", ""), header, access.line, about, begin, end,
+                                    order))
+    for where, function, wrong, old, new in swaps:
+        if where != header:
+            continue
+        if text.count(old) != 1:
+            raise SystemExit(f"SWAPS, {wrong}: not exactly once in {header}:\n{old}")
+        begin = text.index(old)
+        found.append(Mutant(f"{header}:{function}:swap:{wrong}", header,
+                            text.count("\n", 0, begin) + 1, "", begin, begin + len(old), new))
+    return found
+
+
+def all_mutants(include):
+    found = []
+    for path in sorted((include / "tandem").rglob("*.h")):
+        header = str(path.relative_to(include / "tandem"))
+        if header not in NO_EDGES:
+            found += mutants_of(header, path.read_text(), SWAPS)
+    return found
+
+
+def equivalents(path):
+    """{name: proof}. A name in the first column, its proof indented below it."""
+    proofs, name = {}, None
+    for line in path.read_text().splitlines() if path.exists() else []:
+        if line.startswith("#") or not line.strip():
+            continue
+        if not line[0].isspace():
+            name = line.strip()
+            if name in proofs:
+                raise SystemExit(f"{path}: {name} is there twice")
+            proofs[name] = ""
+        elif name is None:
+            raise SystemExit(f"{path}: a proof without a mutant: {line.strip()}")
+        else:
+            proofs[name] = f"{proofs[name]} {line.strip()}".strip()
+    return proofs
+
+
+# --- trying one ---
+
+class Broken(Exception):
+    """The experiment itself went wrong; nothing is known about the mutant."""
+
+
+def run(command, folder, what):
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Broken(f"{what}:\n{(done.stderr or done.stdout)[:3000]}")
+    return done.stdout
+
+
+def complete(text):
+    """A CAS whose failure is stronger than its success has no accessor: here all get one."""
+    first = "X(__VA_ARGS__, relaxed, relaxed)"
+    lacking = [entry for success in ("relaxed", "acquire", "release", "acq_rel", "seq_cst")
+               for failure in ("relaxed", "acquire", "seq_cst")
+               if (entry := f"X(__VA_ARGS__, {success}, {failure})") not in text]
+    return text.replace(first, " ".join([*lacking, first]), 1)
+
+
+def plant(mutant, include, folder):
+    """The headers with the mutant, or as they are."""
+    shutil.copytree(include, folder / "include")
+    if mutant is None:
+        return
+    target = folder / "include/tandem" / mutant.header
+    target.write_text(mutant.apply(target.read_text()))
+    atomic = folder / "include/tandem/base/atomic.h"
+    atomic.write_text(complete(atomic.read_text()))
+
+
+class Program:
+    """The explorer cases of one header, as meson builds them in the build folder."""
+
+    def __init__(self, build, include, name, entries):
+        self.build, self.include, self.name = build, include, name
+        self.executable = entries[0]["output"].split(".p/")[0]
+        self.compilations = {entry["output"]: entry["command"] for entry in entries}
+        self.link = run(["ninja", "-t", "commands", "-s", self.executable], build,
+                        f"ninja does not know {self.executable}").strip()
+
+    def make(self, folder):
+        """Builds it in `folder` against the headers there."""
+        objects = {}
+        for number, (output, command) in enumerate(self.compilations.items()):
+            objects[output] = str(folder / f"{number}.o")
+            words = shlex.split(command)
+            for i, word in enumerate(words):
+                if word.startswith("-I") and (self.build / word[2:]).resolve() == self.include:
+                    words[i] = f"-I{folder / 'include'}"
+                elif word in ("-o", "-MF", "-MQ"):
+                    words[i + 1] = objects[output] + (".d" if word == "-MF" else "")
+            run(words, self.build, "it does not compile")
+        if not any(str(folder / "include/tandem") in path.read_text()
+                   for path in folder.glob("*.d")):
+            raise Broken("it was compiled with other headers")
+        words = shlex.split(self.link)
+        words = [objects.get(word, word) for word in words]
+        words[words.index("-o") + 1] = str(folder / self.name)
+        run(words, self.build, "it does not link")
+        return folder / self.name
+
+
+def programs(build, include):
+    entries = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        match = re.search(r"(?:^|/)(\w+)_explore\.p/", entry["output"])
+        if match:
+            entries.setdefault(match[1], []).append(entry)
+    return {stem: Program(build, include, f"{stem}_explore", found)
+            for stem, found in entries.items()}
+
+
+def verdict(executable, limit):
+    """(whether it failed, what it said): stopped at the first case that fails."""
+    process = subprocess.Popen([executable], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True, errors="replace")
+    late = threading.Event()
+    timer = threading.Timer(limit, lambda: (late.set(), process.kill()))
+    timer.start()
+    failed, plan, last = None, False, ""
+    for line in process.stdout:
+        last = line.strip() or last
+        plan = plan or re.match(r"1\.\.[1-9]", line) is not None
+        failed = re.match(r"not ok \d+ - (.*)", line)
+        if failed:
+            process.kill()
+            break
+    process.stdout.close()
+    status = process.wait()
+    timer.cancel()
+    if failed:
+        return True, failed[1]
+    if late.is_set():
+        return False, f"no failure within {limit} s"
+    if status != 0:
+        return True, f"exit status {status}: {last}"
+    if not plan:
+        raise Broken(f"{executable.name} ran no case")
+    return False, "every case passes"
+
+
+def try_out(mutant, program, limit):
+    """(whether it was caught, what was said), of a mutant or of the headers as they are."""
+    with tempfile.TemporaryDirectory(prefix="tandem-mutant-") as name:
+        folder = Path(name)
+        plant(mutant, program.include, folder)
+        return verdict(program.make(folder), limit)
+
+
+# --- all of them ---
+
+@dataclass
+class Outcome:
+    kind: str  # caught, equivalent, survived
+    sentence: str
+    problems: list
+
+
+def judge(mutant, program, proof, limit):
+    if program is None:
+        return Outcome("survived", "is never tried", ["its header has no explorer cases"])
+    try:
+        caught, said = try_out(mutant, program, limit)
+    except Broken as broken:
+        return Outcome("survived", "could not be tried", [str(broken)])
+    if caught and proof is not None:
+        return Outcome("caught", "is listed as equivalent",
+                       [f"but it was caught: {said}", proof])
+    if caught:
+        return Outcome("caught", f"is caught: {said}", [])
+    if proof is not None:
+        return Outcome("equivalent", "is equivalent", [])
+    return Outcome("survived", "survives", [said, mutant.about])
+
+
+def subset_of(text):
+    """K/N, or N for the K of the day."""
+    words = text.split("/")
+    if not all(word.isdigit() for word in words) or len(words) > 2 or int(words[-1]) == 0:
+        raise argparse.ArgumentTypeError(f"{text} is not N or K/N")
+    count = int(words[-1])
+    which = int(words[0]) if len(words) == 2 else int(time.time() // 86400) % count + 1
+    if not 1 <= which <= count:
+        raise argparse.ArgumentTypeError(f"{text}: K is 1 to N")
+    return which, count
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
+    parser.add_argument("build", nargs="?", default=".", type=Path,
+                        help="meson's build folder, with everything built (default: this one)")
+    parser.add_argument("--list", action="store_true", help="only print the mutants")
+    parser.add_argument("--header", metavar="NAME", help="only this header's, for example spsc.h")
+    parser.add_argument("--only", metavar="NAME", help="only those with NAME in their name")
+    parser.add_argument("--subset", metavar="N or K/N", type=subset_of,
+                        help="every Nth, from the Kth or from the day's on; all of them where "
+                        "TANDEM_SOAK is set")
+    parser.add_argument("--time-limit", metavar="SECONDS", type=float, default=120,
+                        help="for one run of the cases (default: 120)")
+    parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count())
+    parser.add_argument("--include", type=Path, default=ROOT / "include", help="the headers")
+    parser.add_argument("--equivalent", type=Path, default=HERE / "equivalent.txt")
+    return parser.parse_args()
+
+
+def choose(mutants, options):
+    chosen = [mutant for mutant in mutants
+              if (not options.header or ("/" + mutant.header).endswith("/" + options.header))
+              and (not options.only or options.only in mutant.name)]
+    if options.subset and "TANDEM_SOAK" not in os.environ:
+        which, count = options.subset
+        tap.note(f"subset {which} of {count}")
+        chosen = chosen[which - 1::count]
+    return chosen
+
+
+def main():
+    options = arguments()
+    include = options.include.resolve()
+    mutants = all_mutants(include)
+    chosen = choose(mutants, options)
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.name}  (line {mutant.line}, {mutant.about})")
+        return
+    proofs = equivalents(options.equivalent)
+    names = {mutant.name for mutant in mutants}
+    tap.case("every equivalent mutant exists and has a proof",
+             [f"{name} does not exist" for name in proofs if name not in names]
+             + [f"{name} has no proof" for name, proof in proofs.items() if not proof])
+
+    built = programs(options.build.resolve(), include)
+    tried = {mutant.header: built.get(CASES.get(mutant.header, Path(mutant.header).stem))
+             for mutant in chosen}
+    sound = set()
+    for program in {id(program): program for program in tried.values() if program}.values():
+        begin = time.monotonic()
+        try:
+            failed, said = try_out(None, program, options.time_limit)
+            failed = failed or said.startswith("no failure within")
+        except Broken as broken:
+            failed, said = True, str(broken)
+        tap.case(f"{program.name} passes without a mutant", [said] if failed else [])
+        tap.note(f"in {time.monotonic() - begin:.1f} s")
+        if not failed:
+            sound.add(program.name)
+    counts = {"caught": 0, "equivalent": 0, "survived": 0}
+    with ThreadPoolExecutor(options.jobs) as pool:
+        work = [mutant for mutant in chosen
+                if not tried[mutant.header] or tried[mutant.header].name in sound]
+        outcomes = pool.map(lambda mutant: judge(mutant, tried[mutant.header],
+                                                 proofs.get(mutant.name), options.time_limit),
+                            work)
+        for mutant, outcome in zip(work, outcomes):
+            counts[outcome.kind] += 1
+            tap.case(f"{mutant.name} {outcome.sentence}", outcome.problems)
+    counts["survived"] += len(chosen) - len(work)
+    tap.done(f"mutants {len(chosen)}, "
+             + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
+
+
+if __name__ == "__main__":
+    main()
