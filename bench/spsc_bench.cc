@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // One producer, one consumer, a CPU each: streams of small and larger elements, and round trips
-// through two rings. Everybody polls, with a pause instruction while a stream has to wait, except
-// where the name says otherwise; every value is checked.
+// through two rings. Everybody polls, with a pause instruction while there is nothing to do (which
+// helps each ring's round trip; the raw one is bare), except where the name says otherwise. Every
+// value is checked.
 #include "contenders/raw.h"
 #include "contenders/tandem_spsc.h"
 #include "support/contest.h"

@@ -108,7 +108,7 @@ inline uint64_t hear(Trip::Queue &queue, uint64_t number)
 {
 	item8 item;
 	while (!queue.pop(item))
-		continue;
+		TDM_SEAM_PAUSE();
 	return item.word[0] != number;
 }
 

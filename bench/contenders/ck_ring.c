@@ -90,7 +90,7 @@ static uint64_t hear(ck_ring_t *ring, void *slots, uint64_t number)
 {
 	struct item8 item;
 	while (!CK_RING_DEQUEUE_SPSC(item8, ring, slots, &item))
-		continue;
+		ck_pr_stall();
 	return item.word[0] != number;
 }
 

@@ -106,28 +106,30 @@ static void N(leave_right)(void *context)
 static uint64_t N(produce)(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
-	struct R(producer) *out = &pair->left.out;
+	struct R(producer) out = pair->left.out; // a local one: it can stay in registers
 	for (uint64_t number = first; number < first + count; number++) {
 		struct ITEM item;
 		bench_fill(item.word, BENCH_WORDS(&item), number);
 		enum tdm_status status;
-		while ((status = R(try_push)(out, &item)) != TDM_OK)
+		while ((status = R(try_push)(&out, &item)) != TDM_OK)
 			pause_if(status, TDM_FULL);
 	}
+	pair->left.out = out;
 	return 0;
 }
 
 static uint64_t N(consume)(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
-	struct R(consumer) *in = &pair->right.in;
+	struct R(consumer) in = pair->right.in;
 	uint64_t wrong = 0;
 	struct ITEM item = {{0}}; // out here: gcc does not see that OK means filled
 	for (uint64_t number = first; number < first + count; number++) {
 		enum tdm_status status;
-		while ((status = R(try_pop)(in, &item)) != TDM_OK)
+		while ((status = R(try_pop)(&in, &item)) != TDM_OK)
 			pause_if(status, TDM_EMPTY);
 		wrong += bench_wrong(item.word, BENCH_WORDS(&item), number);
 	}
+	pair->right.in = in;
 	return wrong;
 }

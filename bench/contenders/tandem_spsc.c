@@ -14,8 +14,7 @@ static void tell(struct R(producer) * out, uint64_t number)
 	const struct item8 item = {{number}};
 	enum tdm_status status;
 	while ((status = R(try_push)(out, &item)) != TDM_OK)
-		if (status != TDM_FULL)
-			must(status);
+		pause_if(status, TDM_FULL);
 }
 
 static uint64_t hear(struct R(consumer) * in, uint64_t number)
@@ -23,57 +22,64 @@ static uint64_t hear(struct R(consumer) * in, uint64_t number)
 	struct item8 item;
 	enum tdm_status status;
 	while ((status = R(try_pop)(in, &item)) != TDM_OK)
-		if (status != TDM_EMPTY)
-			must(status);
+		pause_if(status, TDM_EMPTY);
 	return item.word[0] != number;
 }
 
 static uint64_t ask(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
+	struct N(end) end = pair->left;
 	uint64_t wrong = 0;
 	for (uint64_t number = first; number < first + count; number++) {
-		tell(&pair->left.out, number);
-		wrong += hear(&pair->left.in, number);
+		tell(&end.out, number);
+		wrong += hear(&end.in, number);
 	}
+	pair->left = end;
 	return wrong;
 }
 
 static uint64_t answer(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
+	struct N(end) end = pair->right;
 	uint64_t wrong = 0;
 	for (uint64_t number = first; number < first + count; number++) {
-		wrong += hear(&pair->right.in, number);
-		tell(&pair->right.out, number);
+		wrong += hear(&end.in, number);
+		tell(&end.out, number);
 	}
+	pair->right = end;
 	return wrong;
 }
 
 static uint64_t ask_waiting(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
+	struct N(end) end = pair->left;
 	uint64_t wrong = 0;
 	for (uint64_t number = first; number < first + count; number++) {
 		struct item8 item = {{number}};
-		must(R(push)(&pair->left.out, &item));
-		must(R(pop)(&pair->left.in, &item));
+		must(R(push)(&end.out, &item));
+		must(R(pop)(&end.in, &item));
 		wrong += item.word[0] != number;
 	}
+	pair->left = end;
 	return wrong;
 }
 
 static uint64_t answer_waiting(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
+	struct N(end) end = pair->right;
 	uint64_t wrong = 0;
 	for (uint64_t number = first; number < first + count; number++) {
 		struct item8 item;
-		must(R(pop)(&pair->right.in, &item));
+		must(R(pop)(&end.in, &item));
 		wrong += item.word[0] != number;
 		item.word[0] = number;
-		must(R(push)(&pair->right.out, &item));
+		must(R(push)(&end.out, &item));
 	}
+	pair->right = end;
 	return wrong;
 }
 

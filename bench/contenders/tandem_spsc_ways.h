@@ -5,23 +5,54 @@
 static uint64_t N(produce_waiting)(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
-	struct R(producer) *out = &pair->left.out;
+	struct R(producer) out = pair->left.out;
 	for (uint64_t number = first; number < first + count; number++) {
 		struct ITEM item;
 		bench_fill(item.word, BENCH_WORDS(&item), number);
-		must(R(push)(out, &item));
+		must(R(push)(&out, &item));
 	}
+	pair->left.out = out;
 	return 0;
 }
 
 static uint64_t N(consume_waiting)(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
-	struct R(consumer) *in = &pair->right.in;
+	struct R(consumer) in = pair->right.in;
 	uint64_t wrong = 0;
 	for (uint64_t number = first; number < first + count; number++) {
 		struct ITEM item;
-		must(R(pop)(in, &item));
+		must(R(pop)(&in, &item));
+		wrong += bench_wrong(item.word, BENCH_WORDS(&item), number);
+	}
+	pair->right.in = in;
+	return wrong;
+}
+
+static uint64_t N(produce_in_memory)(void *context, uint64_t first, uint64_t count)
+{
+	struct N(pair) *pair = context;
+	struct R(producer) *out = &pair->left.out;
+	for (uint64_t number = first; number < first + count; number++) {
+		struct ITEM item;
+		bench_fill(item.word, BENCH_WORDS(&item), number);
+		enum tdm_status status;
+		while ((status = R(try_push)(out, &item)) != TDM_OK)
+			pause_if(status, TDM_FULL);
+	}
+	return 0;
+}
+
+static uint64_t N(consume_in_memory)(void *context, uint64_t first, uint64_t count)
+{
+	struct N(pair) *pair = context;
+	struct R(consumer) *in = &pair->right.in;
+	uint64_t wrong = 0;
+	struct ITEM item = {{0}};
+	for (uint64_t number = first; number < first + count; number++) {
+		enum tdm_status status;
+		while ((status = R(try_pop)(in, &item)) != TDM_OK)
+			pause_if(status, TDM_EMPTY);
 		wrong += bench_wrong(item.word, BENCH_WORDS(&item), number);
 	}
 	return wrong;
@@ -98,31 +129,33 @@ static uint64_t N(consume_batch)(void *context, uint64_t first, uint64_t count)
 static uint64_t N(produce_in_place)(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
-	struct R(producer) *out = &pair->left.out;
+	struct R(producer) out = pair->left.out;
 	for (uint64_t number = first; number < first + count; number++) {
 		struct ITEM *item;
 		enum tdm_status status;
-		while ((status = R(try_reserve)(out, &item)) != TDM_OK)
+		while ((status = R(try_reserve)(&out, &item)) != TDM_OK)
 			pause_if(status, TDM_FULL);
 		bench_fill(item->word, BENCH_WORDS(item), number);
-		must(R(commit)(out));
+		must(R(commit)(&out));
 	}
+	pair->left.out = out;
 	return 0;
 }
 
 static uint64_t N(consume_in_place)(void *context, uint64_t first, uint64_t count)
 {
 	struct N(pair) *pair = context;
-	struct R(consumer) *in = &pair->right.in;
+	struct R(consumer) in = pair->right.in;
 	uint64_t wrong = 0;
 	for (uint64_t number = first; number < first + count; number++) {
 		const struct ITEM *item;
 		enum tdm_status status;
-		while ((status = R(try_peek)(in, &item)) != TDM_OK)
+		while ((status = R(try_peek)(&in, &item)) != TDM_OK)
 			pause_if(status, TDM_EMPTY);
 		wrong += bench_wrong(item->word, BENCH_WORDS(item), number);
-		must(R(release)(in));
+		must(R(release)(&in));
 	}
+	pair->right.in = in;
 	return wrong;
 }
 
@@ -138,6 +171,7 @@ static uint64_t N(consume_in_place)(void *context, uint64_t first, uint64_t coun
 	}
 WAY(robust, "tandem", 0, make_robust, produce, consume);
 WAY(waiting, "tandem, push and pop that wait", 0, make_robust, produce_waiting, consume_waiting);
+WAY(in_memory, "tandem, handle in memory", 0, make_robust, produce_in_memory, consume_in_memory);
 WAY(plain, "tandem plain", 0, make_plain, produce, consume);
 WAY(untyped, "tandem untyped", 0, make_robust, produce_untyped, consume_untyped);
 WAY(in_place, "tandem in place", 0, make_robust, produce_in_place, consume_in_place);
@@ -145,5 +179,5 @@ WAY(batch, "tandem by 32", 1, make_robust, produce_batch, consume_batch);
 #undef WAY
 
 const struct contender *const N(tandem_spsc)[] = {
-    &N(robust), &N(waiting), &N(plain), &N(untyped), &N(in_place), &N(batch), NULL,
+    &N(robust), &N(waiting), &N(in_memory), &N(plain), &N(untyped), &N(in_place), &N(batch), NULL,
 };

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Several processes at a ring: who holds a role, what is left when somebody leaves, dies, is
 // stopped or forks, and waiting.
+#include <stdint.h>
 #include <sys/resource.h>
+
+#include <tandem/base/status.h>
+
+static enum tdm_status look_at_seat(int fd, uint32_t index);
+#define TDM_SEAM_SEAT_LOOK(fd, index) look_at_seat(fd, index)
 
 #include <tandem.h>
 #include <tandem/base/sanitizer.h>
@@ -34,6 +40,7 @@ TDM_SPSC_DEFINE(jobs, struct job);
 
 #define MS UINT64_C(1000000)
 #define CAPACITY 8U
+#define SLEEPER_MAY_USE_NS (2 * MS * (TDM_UNDER_TSAN ? 10 : 1))
 
 // What a case works with: a segment without a name, which children inherit, and notes.
 struct notes {
@@ -48,6 +55,17 @@ static struct tdm_span typed; // robust, 8 jobs
 static struct notes *notes;
 static struct tdm_spsc_producer out;
 static struct tdm_spsc_consumer in;
+
+static void (*before_look)(void); // called once, before a seat is looked at, or NULL
+
+static enum tdm_status look_at_seat(int fd, uint32_t index)
+{
+	void (*once)(void) = before_look;
+	before_look = TDM_NULL;
+	if (once != TDM_NULL)
+		once();
+	return tdm_seat_look_kernel_(fd, index);
+}
 
 static void set_up(void)
 {
@@ -799,14 +817,19 @@ static uint64_t cpu_ns(void)
 		   1000;
 }
 
-static void sleeps_cheaply(void *argument)
+struct sleeper {
+	bool produces;
+	tdm_atomic_u64 used_ns; // of CPU time
+};
+
+static void sleeps(void *argument)
 {
-	bool produces = *TDM_CAST(const bool *, argument);
+	struct sleeper *sleeper = TDM_CAST(struct sleeper *, argument);
 	uint64_t value = 0;
 	join();
 	uint64_t before = cpu_ns();
 	uint64_t deadline_ns = tdm_deadline_after_ns(2000 * MS);
-	if (produces) {
+	if (sleeper->produces) {
 		produce();
 		push(CAPACITY);
 		CHECK_STATUS(tdm_spsc_push_until(&out, &value, deadline_ns), TDM_TIMED_OUT);
@@ -814,21 +837,72 @@ static void sleeps_cheaply(void *argument)
 		consume();
 		CHECK_STATUS(tdm_spsc_pop_until(&in, &value, deadline_ns), TDM_TIMED_OUT);
 	}
-	uint64_t used = cpu_ns() - before;
-	tap_note("%" PRIu64 " us of CPU time in 2 s", used / 1000);
-	CHECK(used < 2 * MS * (TDM_UNDER_TSAN ? 10 : 1));
+	tdm_store_relaxed_u64(&sleeper->used_ns, cpu_ns() - before);
 	leave();
 }
 
 static void test_cpu(void)
 {
+	struct sleeper *sleeper = TDM_CAST(struct sleeper *, child_shared(sizeof(*sleeper)));
 	tap_case("who waits for two seconds uses less than a thousandth of a CPU");
 	for (unsigned n = 0; n < 2; n++) {
-		bool produces = n != 0;
-		set_up();
-		child_end(child_start(sleeps_cheaply, &produces));
-		tear_down();
+		uint64_t least = UINT64_MAX;
+		sleeper->produces = n != 0;
+		// What a virtual CPU loses to its host counts as used: one good attempt in five.
+		for (unsigned i = 0; i < 5 && least >= SLEEPER_MAY_USE_NS; i++) {
+			set_up();
+			child_end(child_start(sleeps, sleeper));
+			tear_down();
+			uint64_t used = tdm_load_relaxed_u64(&sleeper->used_ns);
+			tap_note("%" PRIu64 " us of CPU time in 2 s", used / 1000);
+			least = used < least ? used : least;
+		}
+		CHECK(least < SLEEPER_MAY_USE_NS);
 	}
+	munmap(sleeper, sizeof(*sleeper));
+}
+
+// --- between two looks ---
+
+static struct tdm_participant other;
+
+static void other_attaches(void)
+{
+	CHECK_STATUS(tdm_segment_join(&segment, &other, "other"), TDM_OK);
+	CHECK_STATUS(tdm_spsc_producer_attach(&out, ring, 8, &other), TDM_OK);
+}
+
+static void other_leaves(void)
+{
+	CHECK_STATUS(tdm_spsc_producer_detach(&out), TDM_OK);
+	CHECK_STATUS(tdm_participant_leave(&other), TDM_OK);
+}
+
+static void other_returns(void)
+{
+	other_leaves();
+	other_attaches();
+}
+
+static void test_between_looks(void)
+{
+	uint64_t value;
+	set_up();
+	consume();
+	tap_case("who leaves while the other side looks has left, and has not died");
+	other_attaches();
+	before_look = other_leaves;
+	CHECK_STATUS(tdm_spsc_consumer_peer(&in), TDM_PEER_LEFT);
+	other_attaches();
+	before_look = other_leaves;
+	CHECK_STATUS(tdm_spsc_pop(&in, &value), TDM_PEER_LEFT);
+
+	tap_case("who leaves and returns while the other side looks is there");
+	other_attaches();
+	before_look = other_returns;
+	CHECK_STATUS(tdm_spsc_consumer_peer(&in), TDM_OK);
+	other_leaves();
+	tear_down();
 }
 
 // --- stopped ---
@@ -996,6 +1070,7 @@ int main(void)
 	test_deadlines();
 	test_wakes();
 	test_cpu();
+	test_between_looks();
 	test_stopped();
 	test_fork();
 	return tap_done();

@@ -13,6 +13,9 @@
 // Callers    Each role belongs to one handle and one thread. A live holder keeps others out
 //            (TDM_BUSY); a plain ring cannot tell, and leaves that to the caller. tdm_spsc_check
 //            from anywhere, also on a read-only mapping.
+// Handles    A handle is a value: it may be copied and the copy used in its stead. A hot loop that
+//            works on a local copy and puts it back afterwards keeps it in registers, and the typed
+//            try_push, try_pop, push and pop then run at twice the rate.
 // Order      First in, first out. A full or empty answer is exact.
 // Positions  Element k since init has position k, for both sides, whoever holds the roles:
 //            tdm_spsc_producer_position says how many have ever been pushed, so a restarted
@@ -151,6 +154,7 @@ struct tdm_spsc_consumer {
 	const tdm_atomic_u32 *unforked;
 	struct tdm_spsc_geometry geometry;
 	uint64_t batch;  // release that many at once
+	uint64_t ahead;  // fetch the slot that far ahead
 	uint64_t peeked; // position + 1 of the furthest element peeked at
 	uint64_t owner;
 	struct tdm_participant *self;
@@ -160,6 +164,9 @@ struct tdm_spsc_consumer {
 };
 
 #define TDM_SPSC_BATCH_ 32U
+// A slot that the producer has just written takes a line's whole way to the consumer, and few are
+// on their way at once unless they are asked for this many bytes ahead.
+#define TDM_SPSC_AHEAD_ 512U
 
 // What `unforked` points to in a plain handle, and in one that is not attached.
 TDM_PROCESS_WIDE tdm_atomic_u32 tdm_spsc_yes_ = {1};
@@ -444,11 +451,12 @@ tdm_spsc_producer_attach(struct tdm_spsc_producer *producer, struct tdm_span spa
 	return tdm_spsc_producer_attach_(producer, span, elem_size, 0, 0, self);
 }
 
-tdm_function void tdm_spsc_release_all_(struct tdm_spsc_consumer *consumer)
+// The consumer tells how far it is, and answers that.
+tdm_function uint64_t tdm_spsc_tell_(struct tdm_spsc_shm *shm, uint64_t head)
 {
-	consumer->released = consumer->head;
-	tdm_store_release_u64(&consumer->shm->released, consumer->head); // E2, pairs with refill
-	tdm_event_notify(&consumer->shm->not_full);
+	tdm_store_release_u64(&shm->released, head); // E2, pairs with refill
+	tdm_event_notify(&shm->not_full);
+	return head;
 }
 
 tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer *consumer,
@@ -476,9 +484,10 @@ tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer 
 	consumer->slots = TDM_AT_(unsigned char, span.base, consumer->geometry.slots);
 	uint64_t quarter = consumer->geometry.capacity / 4;
 	consumer->batch = quarter > TDM_SPSC_BATCH_ ? TDM_SPSC_BATCH_ : quarter > 1 ? quarter : 1;
+	consumer->ahead = TDM_SPSC_AHEAD_ / consumer->geometry.stride + 1;
 	consumer->head = tdm_load_acquire_u64(&shm->head); // E2
 	consumer->peeked = consumer->head;
-	tdm_spsc_release_all_(consumer);
+	consumer->released = tdm_spsc_tell_(shm, consumer->head);
 	return TDM_OK;
 }
 
@@ -490,8 +499,8 @@ tdm_spsc_consumer_attach(struct tdm_spsc_consumer *consumer, struct tdm_span spa
 	return tdm_spsc_consumer_attach_(consumer, span, elem_size, 0, 0, self);
 }
 
-tdm_function enum tdm_status tdm_spsc_handle_usable_(const struct tdm_spsc_shm *shm,
-						     const tdm_atomic_u32 *unforked)
+tdm_inline enum tdm_status tdm_spsc_handle_usable_(const struct tdm_spsc_shm *shm,
+						   const tdm_atomic_u32 *unforked)
 {
 	if (shm == TDM_NULL)
 		return TDM_INVALID;
@@ -520,7 +529,7 @@ tdm_function enum tdm_status tdm_spsc_consumer_detach(struct tdm_spsc_consumer *
 	enum tdm_status status = tdm_spsc_handle_usable_(shm, consumer->unforked);
 	if (status != TDM_OK)
 		return status;
-	tdm_spsc_release_all_(consumer);
+	(void)tdm_spsc_tell_(shm, consumer->head);
 	status = tdm_spsc_drop_(&shm->consumer, consumer->owner, consumer->self);
 	tdm_event_notify(&shm->not_full);
 	memset(consumer, 0, sizeof(*consumer));
@@ -533,17 +542,24 @@ tdm_function enum tdm_status tdm_spsc_consumer_detach(struct tdm_spsc_consumer *
 tdm_function enum tdm_status tdm_spsc_role_(const tdm_atomic_u64 *role,
 					    const struct tdm_participant *self)
 {
-	uint64_t word = tdm_load_acquire_u64(role); // E4, pairs with detach
-	if (word == TDM_ROLE_NONE_)
-		return TDM_NOT_FOUND;
-	if (word == TDM_ROLE_LEFT_)
-		return TDM_PEER_LEFT;
-	if (TDM_ROLE_OWNER_(word) == 0)
-		return TDM_PEER_DIED;
-	if (self == TDM_NULL)
-		return TDM_OK; // a plain ring cannot tell
-	enum tdm_status status = tdm_owner_dead_(&self->table, word);
-	return status == TDM_OK ? TDM_PEER_DIED : status == TDM_BUSY ? TDM_OK : status;
+	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
+		uint64_t word = tdm_load_acquire_u64(role); // E4, pairs with detach
+		if (word == TDM_ROLE_NONE_)
+			return TDM_NOT_FOUND;
+		if (word == TDM_ROLE_LEFT_)
+			return TDM_PEER_LEFT;
+		if (TDM_ROLE_OWNER_(word) == 0)
+			return TDM_PEER_DIED;
+		if (self == TDM_NULL)
+			return TDM_OK; // a plain ring cannot tell
+		enum tdm_status status = tdm_owner_dead_(&self->table, word);
+		if (status != TDM_OK)
+			return status == TDM_BUSY ? TDM_OK : status;
+		// It may have detached and left between the two looks.
+		if (tdm_load_acquire_u64(role) == word) // E4, pairs with detach
+			return TDM_PEER_DIED;
+	}
+	return TDM_CORRUPT;
 }
 
 // How is the consumer? TDM_OK: there and alive (a plain ring: there). TDM_NOT_FOUND: nobody yet.
@@ -578,31 +594,43 @@ tdm_function uint64_t tdm_spsc_consumer_position(const struct tdm_spsc_consumer 
 // ---------------------------------------------------------------------------------------------
 // Pushing. `size`, `offset` and `stride` are constants in the typed forms.
 
-// The known room is used up: look again. TDM_OK: limit has moved.
-tdm_cold enum tdm_status tdm_spsc_refill_(struct tdm_spsc_producer *producer)
+// What a cold path answers to a hot one. Neither takes the handle's address, so that a handle that
+// is a local variable can live in registers: a store to any line between two slots halves the rate.
+struct tdm_spsc_answer_ {
+	enum tdm_status status;
+	uint64_t position;
+};
+
+// The known room is used up: look again. The position is the new limit: tail, unless TDM_OK.
+tdm_cold struct tdm_spsc_answer_ tdm_spsc_refill_(struct tdm_spsc_shm *shm,
+						  const tdm_atomic_u32 *unforked, uint64_t tail,
+						  uint64_t capacity, bool reserved)
 {
-	enum tdm_status status = tdm_spsc_handle_usable_(producer->shm, producer->unforked);
-	if (status != TDM_OK)
-		return status;
-	if (producer->reserved)
-		return TDM_BUSY;
-	uint64_t capacity = producer->geometry.capacity;
-	uint64_t head =
-	    tdm_load_acquire_u64(&producer->shm->released); // E2, pairs with release_all
-	if (producer->tail - head >= capacity) // more, if the last limit came from head
-		head = tdm_load_acquire_u64(&producer->shm->head); // E2, pairs with pop
-	if (producer->tail - head > capacity)
-		return TDM_CORRUPT;
-	producer->limit = head + capacity;
-	return producer->tail == producer->limit ? TDM_FULL : TDM_OK;
+	struct tdm_spsc_answer_ answer = {tdm_spsc_handle_usable_(shm, unforked), tail};
+	if (answer.status == TDM_OK && reserved)
+		answer.status = TDM_BUSY;
+	if (answer.status != TDM_OK)
+		return answer;
+	uint64_t head = tdm_load_acquire_u64(&shm->released); // E2, pairs with tell
+	if (tail - head >= capacity)                     // more, if the last limit came from head
+		head = tdm_load_acquire_u64(&shm->head); // E2, pairs with pop
+	if (tail - head >= capacity) {
+		answer.status = tail - head == capacity ? TDM_FULL : TDM_CORRUPT;
+		return answer;
+	}
+	answer.position = head + capacity;
+	return answer;
 }
 
 tdm_inline enum tdm_status tdm_spsc_room_(struct tdm_spsc_producer *producer)
 {
 	if (tdm_unlikely(producer->tail == producer->limit)) {
-		enum tdm_status status = tdm_spsc_refill_(producer);
-		if (status != TDM_OK)
-			return status;
+		struct tdm_spsc_answer_ answer =
+		    tdm_spsc_refill_(producer->shm, producer->unforked, producer->tail,
+				     producer->geometry.capacity, producer->reserved);
+		if (answer.status != TDM_OK)
+			return answer.status;
+		producer->limit = answer.position;
 	}
 	return tdm_likely(tdm_load_relaxed_u32(producer->unforked) != 0) ? TDM_OK : TDM_FORKED;
 }
@@ -696,8 +724,8 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_push_n(struct tdm_spsc_p
 
 // Hands out the slot of the next element, to be filled in place; nobody sees it before commit.
 // TDM_FULL; TDM_BUSY: one is out already.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_reserve(struct tdm_spsc_producer *producer,
-								void **elem)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_try_reserve(struct tdm_spsc_producer *producer,
+							      void **elem)
 {
 	*elem = TDM_NULL;
 	enum tdm_status status = tdm_spsc_room_(producer);
@@ -713,7 +741,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_reserve(struct tdm_spsc_
 }
 
 // Ends a reservation without pushing. TDM_INVALID: there is none.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_abort(struct tdm_spsc_producer *producer)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_abort(struct tdm_spsc_producer *producer)
 {
 	enum tdm_status status = tdm_spsc_handle_usable_(producer->shm, producer->unforked);
 	if (status != TDM_OK)
@@ -726,7 +754,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_abort(struct tdm_spsc_produc
 }
 
 // Pushes what was reserved. TDM_INVALID: nothing was.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_commit(struct tdm_spsc_producer *producer)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_commit(struct tdm_spsc_producer *producer)
 {
 	enum tdm_status status = tdm_spsc_abort(producer);
 	if (status != TDM_OK)
@@ -743,17 +771,19 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_commit(struct tdm_spsc_produ
 // ---------------------------------------------------------------------------------------------
 // Popping
 
-// Nothing is ready at head, whose slot says `sequence`.
-tdm_cold enum tdm_status tdm_spsc_idle_(struct tdm_spsc_consumer *consumer, uint64_t sequence)
+// Nothing is ready at head, whose slot says `sequence`. The position is the new `released`.
+tdm_cold struct tdm_spsc_answer_ tdm_spsc_idle_(struct tdm_spsc_shm *shm,
+						const tdm_atomic_u32 *unforked, uint64_t head,
+						uint64_t released, uint64_t capacity,
+						uint64_t sequence)
 {
-	enum tdm_status status = tdm_spsc_handle_usable_(consumer->shm, consumer->unforked);
-	if (status != TDM_OK)
-		return status;
-	if (consumer->released != consumer->head)
-		tdm_spsc_release_all_(consumer);
-	if (sequence != 0 && sequence != consumer->head + 1 - consumer->geometry.capacity)
-		return TDM_CORRUPT;
-	return TDM_EMPTY;
+	struct tdm_spsc_answer_ answer = {tdm_spsc_handle_usable_(shm, unforked), released};
+	if (answer.status != TDM_OK)
+		return answer;
+	if (released != head)
+		answer.position = tdm_spsc_tell_(shm, head);
+	answer.status = sequence == 0 || sequence == head + 1 - capacity ? TDM_EMPTY : TDM_CORRUPT;
+	return answer;
 }
 
 // The slot at `head`, which is consumer->head, or NULL with the reason in *status.
@@ -766,11 +796,18 @@ tdm_inline unsigned char *tdm_spsc_ready_(struct tdm_spsc_consumer *consumer, ui
 		    tdm_spsc_sequence_(consumer->slots, head, consumer->geometry.mask, stride);
 		sequence = tdm_load_acquire_u64(slot); // E1, pairs with push
 		if (tdm_likely(sequence == head + 1)) {
+			__builtin_prefetch(tdm_spsc_sequence_(consumer->slots,
+							      head + consumer->ahead,
+							      consumer->geometry.mask, stride));
 			*status = TDM_OK;
 			return TDM_AT_(unsigned char, slot, offset);
 		}
 	}
-	*status = tdm_spsc_idle_(consumer, sequence);
+	struct tdm_spsc_answer_ answer =
+	    tdm_spsc_idle_(consumer->shm, consumer->unforked, head, consumer->released,
+			   consumer->geometry.capacity, sequence);
+	consumer->released = answer.position;
+	*status = answer.status;
 	if (*status == TDM_OK)
 		__builtin_unreachable(); // lets gcc see that TDM_OK has filled the caller's element
 	return TDM_NULL;
@@ -781,7 +818,7 @@ tdm_inline void tdm_spsc_popped_(struct tdm_spsc_consumer *consumer, uint64_t he
 	consumer->head = head;
 	tdm_store_release_u64(&consumer->shm->head, head); // E2, pairs with refill
 	if (tdm_unlikely(head - consumer->released >= consumer->batch))
-		tdm_spsc_release_all_(consumer);
+		consumer->released = tdm_spsc_tell_(consumer->shm, head);
 }
 
 tdm_inline enum tdm_status tdm_spsc_try_pop_(struct tdm_spsc_consumer *consumer, void *elem,
@@ -812,6 +849,7 @@ tdm_inline enum tdm_status tdm_spsc_try_pop_n_(struct tdm_spsc_consumer *consume
 		return status;
 	unsigned char *slots = consumer->slots;
 	uint64_t mask = consumer->geometry.mask;
+	uint64_t ahead = consumer->ahead;
 	size_t done = 0;
 	for (;;) {
 		TDM_SEAM_COPY(to, from, size);
@@ -822,6 +860,7 @@ tdm_inline enum tdm_status tdm_spsc_try_pop_n_(struct tdm_spsc_consumer *consume
 		tdm_atomic_u64 *slot = tdm_spsc_sequence_(slots, head, mask, stride);
 		if (tdm_load_acquire_u64(slot) != head + 1) // E1, pairs with push
 			break;
+		__builtin_prefetch(tdm_spsc_sequence_(slots, head + ahead, mask, stride));
 		from = TDM_AT_(unsigned char, slot, offset);
 	}
 	*popped = done;
@@ -858,8 +897,8 @@ tdm_function uint64_t tdm_spsc_peeked_(const struct tdm_spsc_consumer *consumer)
 // Shows the element `ahead` places behind the next one, where it lies; it stays in the ring until
 // it is released (or popped). A peer that breaks the rules may change it meanwhile. TDM_EMPTY: not
 // there yet. TDM_INVALID: `ahead` is not below the capacity.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_consumer *consumer,
-								uint64_t ahead, const void **elem)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_consumer *consumer,
+							      uint64_t ahead, const void **elem)
 {
 	*elem = TDM_NULL;
 	uint64_t head = consumer->head;
@@ -881,7 +920,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_
 		else
 			status = TDM_EMPTY;
 		if (status != TDM_OK && consumer->released != head)
-			tdm_spsc_release_all_(consumer);
+			consumer->released = tdm_spsc_tell_(consumer->shm, head);
 	}
 	if (*elem != TDM_NULL && tdm_spsc_peeked_(consumer) < ahead + 1)
 		consumer->peeked = head + ahead + 1;
@@ -889,15 +928,15 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_
 }
 
 // Shows the next element; as tdm_spsc_try_peek_at.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_try_peek(struct tdm_spsc_consumer *consumer,
-							     const void **elem)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_try_peek(struct tdm_spsc_consumer *consumer,
+							   const void **elem)
 {
 	return tdm_spsc_try_peek_at(consumer, 0, elem);
 }
 
 // Pops the next `count` elements, all of which were peeked at, at once. TDM_INVALID: some were not.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_release_n(struct tdm_spsc_consumer *consumer,
-							      uint64_t count)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_release_n(struct tdm_spsc_consumer *consumer,
+							    uint64_t count)
 {
 	enum tdm_status status = tdm_spsc_handle_usable_(consumer->shm, consumer->unforked);
 	if (status != TDM_OK)
@@ -911,7 +950,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_release_n(struct tdm_spsc_co
 }
 
 // Pops the element that was peeked at. TDM_INVALID: none was.
-tdm_nodiscard tdm_function enum tdm_status tdm_spsc_release(struct tdm_spsc_consumer *consumer)
+tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_release(struct tdm_spsc_consumer *consumer)
 {
 	return tdm_spsc_release_n(consumer, 1);
 }
@@ -1072,6 +1111,35 @@ tdm_spsc_peek_until(struct tdm_spsc_consumer *consumer, const void **elem, uint6
 	struct tdm_spsc_wait_ wait = {TDM_NULL, consumer, TDM_NULL, TDM_NULL, TDM_NULL, 0, 0};
 	status = tdm_spsc_await_elem_(&wait, deadline_ns, tdm_spsc_attempt_peek_);
 	*elem = wait.seen;
+	return status;
+}
+
+// The cold part of the typed forms, which are inlined into hot loops: what waits gets copies, so
+// that neither the handle nor a small element has its address taken there.
+#define TDM_SPSC_SMALL_ 64U
+
+tdm_inline enum tdm_status tdm_spsc_push_later_(struct tdm_spsc_producer *producer,
+						const void *elem, size_t size, uint64_t deadline_ns)
+{
+	struct tdm_spsc_producer waits = *producer;
+	unsigned char small[TDM_SPSC_SMALL_];
+	if (size <= TDM_SPSC_SMALL_)
+		elem = memcpy(small, elem, size);
+	enum tdm_status status = tdm_spsc_push_until(&waits, elem, deadline_ns);
+	*producer = waits;
+	return status;
+}
+
+tdm_inline enum tdm_status tdm_spsc_pop_later_(struct tdm_spsc_consumer *consumer, void *elem,
+					       size_t size, uint64_t deadline_ns)
+{
+	struct tdm_spsc_consumer waits = *consumer;
+	unsigned char small[TDM_SPSC_SMALL_];
+	enum tdm_status status =
+	    tdm_spsc_pop_until(&waits, size <= TDM_SPSC_SMALL_ ? small : elem, deadline_ns);
+	if (size <= TDM_SPSC_SMALL_ && status == TDM_OK)
+		memcpy(elem, small, size);
+	*consumer = waits;
 	return status;
 }
 
@@ -1244,26 +1312,26 @@ TDM_END_DECLS
 	{                                                                                          \
 		return tdm_spsc_consumer_detach(&consumer->ring);                                  \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_try_push(                                \
-	    struct NAME##_producer *producer, T const *elem)                                       \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_push(struct NAME##_producer *producer, \
+								 T const *elem)                    \
 	{                                                                                          \
 		return tdm_spsc_try_push_(&producer->ring, elem, sizeof(T), TDM_SPSC_OFFSET_(T),   \
 					  TDM_SPSC_STRIDE_(T));                                    \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_push_until(                              \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_push_until(                                \
 	    struct NAME##_producer *producer, T const *elem, uint64_t deadline_ns)                 \
 	{                                                                                          \
 		enum tdm_status status = NAME##_try_push(producer, elem);                          \
 		return tdm_likely(status != TDM_FULL)                                              \
 			   ? status                                                                \
-			   : tdm_spsc_push_until(&producer->ring, elem, deadline_ns);              \
+			   : tdm_spsc_push_later_(&producer->ring, elem, sizeof(T), deadline_ns);  \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_push(struct NAME##_producer *producer,   \
-							       T const *elem)                      \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_push(struct NAME##_producer *producer,     \
+							     T const *elem)                        \
 	{                                                                                          \
 		return NAME##_push_until(producer, elem, TDM_FOREVER);                             \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_try_push_n(                              \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_push_n(                                \
 	    struct NAME##_producer *producer, T const *elems, size_t count, size_t *pushed)        \
 	{                                                                                          \
 		return tdm_spsc_try_push_n_(&producer->ring, elems, count, pushed, sizeof(T),      \
@@ -1284,7 +1352,7 @@ TDM_END_DECLS
 		*elem = TDM_CAST(T *, slot);                                                       \
 		return status;                                                                     \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_try_reserve(                             \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_reserve(                               \
 	    struct NAME##_producer *producer, T **elem)                                            \
 	{                                                                                          \
 		void *slot = TDM_NULL;                                                             \
@@ -1292,34 +1360,34 @@ TDM_END_DECLS
 		*elem = TDM_CAST(T *, slot);                                                       \
 		return status;                                                                     \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_commit(struct NAME##_producer *producer) \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_commit(struct NAME##_producer *producer)   \
 	{                                                                                          \
 		return tdm_spsc_commit(&producer->ring);                                           \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_abort(struct NAME##_producer *producer)  \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_abort(struct NAME##_producer *producer)    \
 	{                                                                                          \
 		return tdm_spsc_abort(&producer->ring);                                            \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_try_pop(                                 \
-	    struct NAME##_consumer *consumer, T *elem)                                             \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_pop(struct NAME##_consumer *consumer,  \
+								T *elem)                           \
 	{                                                                                          \
 		return tdm_spsc_try_pop_(&consumer->ring, elem, sizeof(T), TDM_SPSC_OFFSET_(T),    \
 					 TDM_SPSC_STRIDE_(T));                                     \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_pop_until(                               \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_pop_until(                                 \
 	    struct NAME##_consumer *consumer, T *elem, uint64_t deadline_ns)                       \
 	{                                                                                          \
 		enum tdm_status status = NAME##_try_pop(consumer, elem);                           \
 		return tdm_likely(status != TDM_EMPTY)                                             \
 			   ? status                                                                \
-			   : tdm_spsc_pop_until(&consumer->ring, elem, deadline_ns);               \
+			   : tdm_spsc_pop_later_(&consumer->ring, elem, sizeof(T), deadline_ns);   \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_pop(struct NAME##_consumer *consumer,    \
-							      T *elem)                             \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_pop(struct NAME##_consumer *consumer,      \
+							    T *elem)                               \
 	{                                                                                          \
 		return NAME##_pop_until(consumer, elem, TDM_FOREVER);                              \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_try_pop_n(                               \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_pop_n(                                 \
 	    struct NAME##_consumer *consumer, T *elems, size_t count, size_t *popped)              \
 	{                                                                                          \
 		return tdm_spsc_try_pop_n_(&consumer->ring, elems, count, popped, sizeof(T),       \
@@ -1339,16 +1407,15 @@ TDM_END_DECLS
 		*elem = TDM_CAST(T const *, slot);                                                 \
 		return status;                                                                     \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_try_peek(                                \
-	    struct NAME##_consumer *consumer, T const **elem)                                      \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_peek(struct NAME##_consumer *consumer, \
+								 T const **elem)                   \
 	{                                                                                          \
 		const void *slot = TDM_NULL;                                                       \
 		enum tdm_status status = tdm_spsc_try_peek(&consumer->ring, &slot);                \
 		*elem = TDM_CAST(T const *, slot);                                                 \
 		return status;                                                                     \
 	}                                                                                          \
-	tdm_nodiscard tdm_function enum tdm_status NAME##_release(                                 \
-	    struct NAME##_consumer *consumer)                                                      \
+	tdm_nodiscard tdm_inline enum tdm_status NAME##_release(struct NAME##_consumer *consumer)  \
 	{                                                                                          \
 		return tdm_spsc_release(&consumer->ring);                                          \
 	}                                                                                          \

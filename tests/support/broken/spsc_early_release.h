@@ -17,7 +17,7 @@ tdm_function enum tdm_status broken_spsc_early_release(struct tdm_spsc_consumer 
 	if (from == TDM_NULL)
 		return status;
 	tdm_spsc_popped_(consumer, head + 1);
-	tdm_spsc_release_all_(consumer);
+	consumer->released = tdm_spsc_tell_(consumer->shm, consumer->head);
 	if (head % 64 == 0)
 		sched_yield();
 	memcpy(elem, from, TDM_CAST(size_t, consumer->geometry.elem_size));
