@@ -1115,7 +1115,8 @@ tdm_spsc_peek_until(struct tdm_spsc_consumer *consumer, const void **elem, uint6
 }
 
 // The cold part of the typed forms, which are inlined into hot loops: what waits gets copies, so
-// that neither the handle nor a small element has its address taken there.
+// that neither the handle nor a small element to push has its address taken there. An element is
+// popped straight into its place: it has to be there before it is gone from the ring.
 #define TDM_SPSC_SMALL_ 64U
 
 tdm_inline enum tdm_status tdm_spsc_push_later_(struct tdm_spsc_producer *producer,
@@ -1131,14 +1132,10 @@ tdm_inline enum tdm_status tdm_spsc_push_later_(struct tdm_spsc_producer *produc
 }
 
 tdm_inline enum tdm_status tdm_spsc_pop_later_(struct tdm_spsc_consumer *consumer, void *elem,
-					       size_t size, uint64_t deadline_ns)
+					       uint64_t deadline_ns)
 {
 	struct tdm_spsc_consumer waits = *consumer;
-	unsigned char small[TDM_SPSC_SMALL_];
-	enum tdm_status status =
-	    tdm_spsc_pop_until(&waits, size <= TDM_SPSC_SMALL_ ? small : elem, deadline_ns);
-	if (size <= TDM_SPSC_SMALL_ && status == TDM_OK)
-		memcpy(elem, small, size);
+	enum tdm_status status = tdm_spsc_pop_until(&waits, elem, deadline_ns);
 	*consumer = waits;
 	return status;
 }
@@ -1380,7 +1377,7 @@ TDM_END_DECLS
 		enum tdm_status status = NAME##_try_pop(consumer, elem);                           \
 		return tdm_likely(status != TDM_EMPTY)                                             \
 			   ? status                                                                \
-			   : tdm_spsc_pop_later_(&consumer->ring, elem, sizeof(T), deadline_ns);   \
+			   : tdm_spsc_pop_later_(&consumer->ring, elem, deadline_ns);              \
 	}                                                                                          \
 	tdm_nodiscard tdm_inline enum tdm_status NAME##_pop(struct NAME##_consumer *consumer,      \
 							    T *elem)                               \
