@@ -153,12 +153,12 @@ static void test_layout(void)
 	tap_case("the layout is the documented one");
 	CHECK_EQ_U64(sizeof(struct tdm_spsc_shm), 768);
 	CHECK_EQ_U64(TDM_ALIGNOF(struct tdm_spsc_shm), 128);
-	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, tag), 0);
-	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, elem_size), 8);
-	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, elem_align), 16);
-	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, capacity), 24);
-	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, type_tag), 32);
-	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, plain), 40);
+	CHECK_EQ_U64(offsetof(struct tdm_slots_shm, tag), 0);
+	CHECK_EQ_U64(offsetof(struct tdm_slots_shm, elem_size), 8);
+	CHECK_EQ_U64(offsetof(struct tdm_slots_shm, elem_align), 16);
+	CHECK_EQ_U64(offsetof(struct tdm_slots_shm, capacity), 24);
+	CHECK_EQ_U64(offsetof(struct tdm_slots_shm, type_tag), 32);
+	CHECK_EQ_U64(offsetof(struct tdm_slots_shm, plain), 40);
 	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, producer), 128);
 	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, consumer), 136);
 	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, head), 256);
@@ -333,13 +333,14 @@ static void test_attach(void)
 	    {TDM_SPSC_TAG_, TDM_OK},
 	};
 	for (size_t i = 0; i < COUNT(tags); i++) {
-		tdm_store_relaxed_u64(&shm->tag, tags[i].tag);
+		tdm_store_relaxed_u64(&shm->constant.tag, tags[i].tag);
 		expect_attach(span, 8, tags[i].status);
 		CHECK_STATUS(tdm_spsc_check(span, &info), tags[i].status);
 	}
 
 	tap_case("numbers that do not fit the memory are refused");
-	tdm_atomic_u64 *const fields[] = {&shm->elem_size, &shm->elem_align, &shm->capacity};
+	tdm_atomic_u64 *const fields[] = {&shm->constant.elem_size, &shm->constant.elem_align,
+					  &shm->constant.capacity};
 	static const uint64_t bad[3][8] = {
 	    {0, 9, 16, UINT64_C(1) << 31, UINT64_C(1) << 32, UINT64_C(1) << 63, UINT64_MAX,
 	     UINT64_MAX - 15},

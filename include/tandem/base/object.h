@@ -55,6 +55,8 @@ tdm_function struct tdm_span tdm_memory(void *base, uint64_t bytes)
 	return span;
 }
 
+#define TDM_SEATS_MAX 1024U // for participants, in a segment
+
 // How a creator describes an object that a segment shall hold. Made by tdm_bytes_object,
 // tdm_spsc_object and the typed generators; then fields may be changed before create.
 struct tdm_object {
@@ -66,6 +68,7 @@ struct tdm_object {
 	uint64_t capacity;   // elements
 	uint64_t type_tag;   // of the element type; 0: not checked
 	bool plain;          // true: no participant needed, no recovery
+	uint32_t seats;      // of the segment it will be in, which tdm_segment_create fills in
 	// Bytes needed, 0 for an impossible description; and what turns zero-filled bytes into the
 	// object.
 	uint64_t (*size)(const struct tdm_object *object);
@@ -133,6 +136,7 @@ tdm_function struct tdm_object tdm_bytes_object(const char *name, uint64_t size,
 	object.capacity = 1;
 	object.type_tag = type_name != TDM_NULL ? tdm_type_tag(type_name) : 0;
 	object.plain = true;
+	object.seats = 0;
 	object.size = tdm_bytes_size_;
 	object.init = tdm_bytes_init_;
 	return object;

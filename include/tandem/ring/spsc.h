@@ -26,8 +26,7 @@
 //       payload is seen whole.
 //   E2  head and released: the consumer's stores (release) with the producer's loads (acquire): the
 //       slot was read before it is written again.
-//   E3  init's store of the tag (release) with attach's load (acquire): the geometry is seen.
-//   E4  A role's owner word: detach's CAS (release) and the dead owner's end
+//   E3  A role's owner word: detach's CAS (release) and the dead owner's end
 //       (shm/participant.h) with the next claim's CAS (acquire): the successor sees all that
 //       its predecessor wrote. Also with the peer's load (acquire) in its last look before
 //       TDM_PEER_LEFT: every element pushed before the producer left is seen.
@@ -63,7 +62,7 @@
 #include "../base/clock.h"
 #include "../base/config.h"
 #include "../base/object.h"
-#include "../base/sanitizer.h"
+#include "../base/slots.h"
 #include "../base/status.h"
 #include "../shm/participant.h"
 #include "../sync/event.h"
@@ -75,19 +74,13 @@ TDM_BEGIN_DECLS
 
 #define TDM_SPSC_VERSION 1U
 #define TDM_SPSC_TAG_ (UINT64_C(0x7370736300000000) | TDM_SPSC_VERSION)
-#define TDM_SPSC_CAPACITY_MAX (UINT64_C(1) << 31)
-#define TDM_SPSC_ELEM_SIZE_MAX ((UINT64_C(1) << 31) - 1)
+#define TDM_SPSC_CAPACITY_MAX TDM_SLOTS_CAPACITY_MAX_
+#define TDM_SPSC_ELEM_SIZE_MAX TDM_SLOTS_ELEM_SIZE_MAX_
 
 // The producer looks at `released`, which moves in batches; `head` is exact, and only the
 // consumer touches its line as long as the ring is not full.
 struct tdm_spsc_shm {
-	// Constant after init.
-	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 tag;
-	tdm_atomic_u64 elem_size;
-	tdm_atomic_u64 elem_align;
-	tdm_atomic_u64 capacity;
-	tdm_atomic_u64 type_tag;
-	tdm_atomic_u64 plain;
+	struct tdm_slots_shm constant;
 	// Who holds the roles.
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 producer;
 	tdm_atomic_u64 consumer;
@@ -97,7 +90,6 @@ struct tdm_spsc_shm {
 	struct tdm_event not_full;
 };
 TDM_STATIC_ASSERT(sizeof(struct tdm_spsc_shm) == 6 * TDM_CACHE_LINE, "layout");
-TDM_STATIC_ASSERT(offsetof(struct tdm_spsc_shm, plain) == 40, "layout");
 TDM_STATIC_ASSERT(offsetof(struct tdm_spsc_shm, producer) == 1 * TDM_CACHE_LINE, "layout");
 TDM_STATIC_ASSERT(offsetof(struct tdm_spsc_shm, head) == 2 * TDM_CACHE_LINE, "layout");
 TDM_STATIC_ASSERT(offsetof(struct tdm_spsc_shm, released) == 3 * TDM_CACHE_LINE, "layout");
@@ -121,22 +113,13 @@ TDM_STATIC_ASSERT(offsetof(struct tdm_spsc_shm, not_empty) == 4 * TDM_CACHE_LINE
 // ---------------------------------------------------------------------------------------------
 // Handles, in the process
 
-struct tdm_spsc_geometry {
-	uint64_t elem_size;
-	uint64_t capacity;
-	uint64_t mask;   // capacity - 1
-	uint64_t offset; // of the element in its slot
-	uint64_t stride; // from slot to slot
-	uint64_t slots;  // offset of the first slot
-};
-
 struct tdm_spsc_producer {
 	struct tdm_spsc_shm *shm; // NULL: not attached
 	unsigned char *slots;
 	uint64_t tail;
 	uint64_t limit; // no need to look at the consumer before this position
 	const tdm_atomic_u32 *unforked;
-	struct tdm_spsc_geometry geometry;
+	struct tdm_slots geometry;
 	uint64_t kept_limit; // while reserved: limit, which then is tail
 	uint64_t owner;
 	struct tdm_participant *self;
@@ -152,7 +135,7 @@ struct tdm_spsc_consumer {
 	uint64_t head;
 	uint64_t released; // as last stored
 	const tdm_atomic_u32 *unforked;
-	struct tdm_spsc_geometry geometry;
+	struct tdm_slots geometry;
 	uint64_t batch;  // release that many at once
 	uint64_t ahead;  // fetch the slot that far ahead
 	uint64_t peeked; // position + 1 of the furthest element peeked at
@@ -168,67 +151,34 @@ struct tdm_spsc_consumer {
 // on their way at once unless they are asked for this many bytes ahead.
 #define TDM_SPSC_AHEAD_ 512U
 
-// What `unforked` points to in a plain handle, and in one that is not attached.
-TDM_PROCESS_WIDE tdm_atomic_u32 tdm_spsc_yes_ = {1};
-TDM_PROCESS_WIDE tdm_atomic_u32 tdm_spsc_no_ = {0};
-
 // ---------------------------------------------------------------------------------------------
 // Size and init
 
-// False: impossible. Every number is below 2^32, so no sum or product can overflow.
-tdm_function bool tdm_spsc_geometry_(uint64_t elem_size, uint64_t elem_align, uint64_t capacity,
-				     struct tdm_spsc_geometry *geometry)
-{
-	if (elem_size == 0 || elem_size > TDM_SPSC_ELEM_SIZE_MAX || elem_align == 0 ||
-	    (elem_align & (elem_align - 1)) != 0 || elem_align > 4096 || capacity == 0 ||
-	    (capacity & (capacity - 1)) != 0 || capacity > TDM_SPSC_CAPACITY_MAX)
-		return false;
-	uint64_t align = elem_align > 8 ? elem_align : 8;
-	geometry->elem_size = elem_size;
-	geometry->capacity = capacity;
-	geometry->mask = capacity - 1;
-	geometry->offset = align;
-	geometry->stride = (align + elem_size + align - 1) & ~(align - 1);
-	geometry->slots = (sizeof(struct tdm_spsc_shm) + align - 1) & ~(align - 1);
-	return true;
-}
+static const struct tdm_slots_layout_ tdm_spsc_layout_
+    __attribute__((unused)) = {TDM_SPSC_TAG_, TDM_KIND_SPSC, 1, sizeof(struct tdm_spsc_shm), 0};
 
 // Bytes of memory for a ring of `capacity` elements (a power of two up to 2^31) of `elem_size`
 // bytes (below 2^31), aligned to `elem_align` (a power of two up to 4096). 0: impossible. The
 // memory itself must be aligned to 128, or to elem_align if that is more.
 tdm_function uint64_t tdm_spsc_size(uint64_t elem_size, uint64_t elem_align, uint64_t capacity)
 {
-	struct tdm_spsc_geometry geometry;
-	if (!tdm_spsc_geometry_(elem_size, elem_align, capacity, &geometry))
-		return 0;
-	return geometry.slots + capacity * geometry.stride;
-}
-
-tdm_function bool tdm_spsc_aligned_(const void *base, uint64_t elem_align)
-{
-	uint64_t align = elem_align > TDM_CACHE_LINE ? elem_align : TDM_CACHE_LINE;
-	return TDM_RETYPE(uintptr_t, base) % align == 0;
+	struct tdm_slots geometry;
+	return tdm_slots_geometry_(&tdm_spsc_layout_, elem_size, elem_align, capacity, 0, &geometry)
+		   ? geometry.bytes
+		   : 0;
 }
 
 // Makes the first element's position `start`: for tests of what happens around 2^32 and 2^63.
 tdm_function enum tdm_status tdm_spsc_init_at_(struct tdm_span span,
 					       const struct tdm_object *object, uint64_t start)
 {
-	struct tdm_spsc_geometry geometry;
-	if (span.status != TDM_OK)
-		return span.status;
-	if (!tdm_spsc_geometry_(object->elem_size, object->elem_align, object->capacity,
-				&geometry) ||
-	    span.bytes < geometry.slots + geometry.capacity * geometry.stride ||
-	    !tdm_spsc_aligned_(span.base, object->elem_align))
-		return TDM_INVALID;
+	struct tdm_slots geometry;
+	struct tdm_object ring = *object;
+	ring.seats = 0; // it needs no line for each
+	enum tdm_status status = tdm_slots_init_(&tdm_spsc_layout_, span, &ring, &geometry);
+	if (status != TDM_OK)
+		return status;
 	struct tdm_spsc_shm *shm = TDM_AT_(struct tdm_spsc_shm, span.base, 0);
-	tdm_store_relaxed_u64(&shm->tag, 0);
-	tdm_store_relaxed_u64(&shm->elem_size, object->elem_size);
-	tdm_store_relaxed_u64(&shm->elem_align, object->elem_align);
-	tdm_store_relaxed_u64(&shm->capacity, object->capacity);
-	tdm_store_relaxed_u64(&shm->type_tag, object->type_tag);
-	tdm_store_relaxed_u64(&shm->plain, object->plain ? 1 : 0);
 	tdm_store_relaxed_u64(&shm->producer, TDM_ROLE_NONE_);
 	tdm_store_relaxed_u64(&shm->consumer, TDM_ROLE_NONE_);
 	tdm_store_relaxed_u64(&shm->head, start);
@@ -237,8 +187,8 @@ tdm_function enum tdm_status tdm_spsc_init_at_(struct tdm_span span,
 	tdm_event_init(&shm->not_full);
 	for (uint64_t i = 0; i < geometry.capacity; i++)
 		tdm_store_relaxed_u64(
-		    TDM_AT_(tdm_atomic_u64, span.base, geometry.slots + i * geometry.stride), 0);
-	tdm_store_release_u64(&shm->tag, TDM_SPSC_TAG_); // E3, pairs with open
+		    TDM_AT_(tdm_atomic_u64, span.base, geometry.first + i * geometry.stride), 0);
+	tdm_slots_ready_(&tdm_spsc_layout_, span);
 	return TDM_OK;
 }
 
@@ -267,6 +217,7 @@ tdm_function struct tdm_object tdm_spsc_object(const char *name, uint64_t elem_s
 	object.capacity = capacity;
 	object.type_tag = 0;
 	object.plain = false;
+	object.seats = 0;
 	object.size = tdm_spsc_object_size_;
 	object.init = tdm_spsc_object_init_;
 	return object;
@@ -287,61 +238,12 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_init(void *memory, uint64_t 
 // ---------------------------------------------------------------------------------------------
 // Attaching
 
-// Reads and checks what the memory says, once. elem_size, elem_align (8 at least) and type_tag must
-// be the stored ones; 0 stands for any.
+// base/slots.h checks what the memory says.
 tdm_function enum tdm_status tdm_spsc_open_(struct tdm_span span, uint64_t elem_size,
 					    uint64_t elem_align, uint64_t type_tag,
-					    struct tdm_spsc_geometry *geometry)
+					    struct tdm_slots *geometry)
 {
-	if (span.status != TDM_OK)
-		return span.status;
-	if (span.kind != TDM_KIND_NONE && span.kind != TDM_KIND_SPSC)
-		return TDM_WRONG_KIND;
-	if (span.bytes < sizeof(struct tdm_spsc_shm) || !tdm_spsc_aligned_(span.base, 1))
-		return TDM_INVALID;
-	const struct tdm_spsc_shm *shm = TDM_CONST_AT_(struct tdm_spsc_shm, span.base, 0);
-	uint64_t tag = tdm_load_acquire_u64(&shm->tag); // E3, pairs with init
-	if (tag == 0)
-		return TDM_NOT_INITIALIZED;
-	if ((tag ^ TDM_SPSC_TAG_) >> 32 != 0)
-		return TDM_WRONG_KIND;
-	if (tag != TDM_SPSC_TAG_)
-		return tag < TDM_SPSC_TAG_ ? TDM_OLDER_LAYOUT : TDM_NEWER_LAYOUT;
-	uint64_t stored_size = tdm_load_relaxed_u64(&shm->elem_size);
-	uint64_t stored_align = tdm_load_relaxed_u64(&shm->elem_align);
-	uint64_t stored_type = tdm_load_relaxed_u64(&shm->type_tag);
-	if (!tdm_spsc_geometry_(stored_size, stored_align, tdm_load_relaxed_u64(&shm->capacity),
-				geometry) ||
-	    span.bytes < geometry->slots + geometry->capacity * geometry->stride ||
-	    !tdm_spsc_aligned_(span.base, stored_align))
-		return TDM_BAD_GEOMETRY;
-	if ((elem_size != 0 && elem_size != stored_size) ||
-	    (elem_align != 0 && elem_align != geometry->offset) ||
-	    (type_tag != 0 && stored_type != 0 && type_tag != stored_type))
-		return TDM_WRONG_TYPE;
-	return TDM_OK;
-}
-
-tdm_inline tdm_atomic_u64 *tdm_spsc_sequence_(unsigned char *slots, uint64_t position,
-					      uint64_t mask, uint64_t stride)
-{
-	return TDM_AT_(tdm_atomic_u64, slots, (position & mask) * stride);
-}
-
-// May `self` be used on the ring? TDM_INVALID: it belongs to another segment, and so would mistake
-// the living for the dead.
-tdm_function enum tdm_status tdm_spsc_self_usable_(struct tdm_span span,
-						   const struct tdm_participant *self)
-{
-	enum tdm_status status = tdm_participant_usable_(self);
-	if (status != TDM_OK)
-		return status;
-	uintptr_t base = TDM_RETYPE(uintptr_t, self->table.base);
-	uintptr_t object = TDM_RETYPE(uintptr_t, span.base);
-	return object >= base && object - base <= self->table.bytes &&
-		       span.bytes <= self->table.bytes - (object - base)
-		   ? TDM_OK
-		   : TDM_INVALID;
+	return tdm_slots_open_(&tdm_spsc_layout_, span, elem_size, elem_align, type_tag, geometry);
 }
 
 // Claims a role. *took_over: from somebody who died.
@@ -350,18 +252,18 @@ tdm_function enum tdm_status tdm_spsc_claim_(struct tdm_spsc_shm *shm, tdm_atomi
 					     uint64_t *owner, bool *took_over)
 {
 	*took_over = false;
-	if (tdm_load_relaxed_u64(&shm->plain) != 0) {
+	if (tdm_load_relaxed_u64(&shm->constant.plain) != 0) {
 		if (self != TDM_NULL)
 			return TDM_INVALID; // it would not be robust: say so instead of pretending
 		*owner = TDM_ROLE_PLAIN_;
-		(void)tdm_exchange_acq_rel_u64(role, TDM_ROLE_PLAIN_); // E4, pairs with detach
+		(void)tdm_exchange_acq_rel_u64(role, TDM_ROLE_PLAIN_); // E3, pairs with detach
 		return TDM_OK;
 	}
-	enum tdm_status status = tdm_spsc_self_usable_(span, self);
+	enum tdm_status status = tdm_participant_serves_(span, self);
 	if (status != TDM_OK)
 		return status;
 	*owner = tdm_owner_pack_(self->index, self->generation);
-	uint64_t word = tdm_load_acquire_u64(role); // E4, pairs with detach
+	uint64_t word = tdm_load_acquire_u64(role); // E3, pairs with detach
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
 		bool died = word == TDM_ROLE_DIED_;
 		if (TDM_ROLE_OWNER_(word) != 0) {
@@ -370,7 +272,7 @@ tdm_function enum tdm_status tdm_spsc_claim_(struct tdm_spsc_shm *shm, tdm_atomi
 				return status;
 			died = true;
 		}
-		if (tdm_cas_weak_acq_rel_acquire_u64(role, &word, *owner)) { // E4
+		if (tdm_cas_weak_acq_rel_acquire_u64(role, &word, *owner)) { // E3
 			*took_over = died;
 			self->attached++;
 			return TDM_OK;
@@ -384,15 +286,15 @@ tdm_function enum tdm_status tdm_spsc_drop_(tdm_atomic_u64 *role, uint64_t owner
 					    struct tdm_participant *self)
 {
 	uint64_t word = owner;
-	bool ours = tdm_cas_strong_release_relaxed_u64(role, &word, TDM_ROLE_LEFT_); // E4
+	bool ours = tdm_cas_strong_release_relaxed_u64(role, &word, TDM_ROLE_LEFT_); // E3
 	if (self != TDM_NULL)
 		self->attached--;
 	return ours ? TDM_OK : TDM_CORRUPT;
 }
 
 // The first position from `head` on that is not pushed.
-tdm_function uint64_t tdm_spsc_find_tail_(unsigned char *slots,
-					  const struct tdm_spsc_geometry *geometry, uint64_t head)
+tdm_function uint64_t tdm_spsc_find_tail_(unsigned char *slots, const struct tdm_slots *geometry,
+					  uint64_t head)
 {
 	uint64_t pushed = 0;                   // head + pushed is not known to be there
 	uint64_t missing = geometry->capacity; // head + missing is known not to be
@@ -400,7 +302,7 @@ tdm_function uint64_t tdm_spsc_find_tail_(unsigned char *slots,
 		uint64_t middle = pushed + (missing - pushed) / 2;
 		uint64_t position = head + middle;
 		tdm_atomic_u64 *sequence =
-		    tdm_spsc_sequence_(slots, position, geometry->mask, geometry->stride);
+		    tdm_slots_sequence_(slots, position, geometry->mask, geometry->stride);
 		if (tdm_load_acquire_u64(sequence) == position + 1) // E1, pairs with push
 			pushed = middle + 1;
 		else
@@ -415,7 +317,7 @@ tdm_function enum tdm_status tdm_spsc_producer_attach_(struct tdm_spsc_producer 
 						       struct tdm_participant *self)
 {
 	memset(producer, 0, sizeof(*producer));
-	producer->unforked = &tdm_spsc_no_;
+	producer->unforked = &tdm_slots_no_;
 	enum tdm_status status =
 	    tdm_spsc_open_(span, elem_size, elem_align, type_tag, &producer->geometry);
 	if (status != TDM_OK)
@@ -430,8 +332,8 @@ tdm_function enum tdm_status tdm_spsc_producer_attach_(struct tdm_spsc_producer 
 	(void)tdm_fence_register_();
 	producer->shm = shm;
 	producer->self = self;
-	producer->unforked = self != TDM_NULL ? self->unforked : &tdm_spsc_yes_;
-	producer->slots = TDM_AT_(unsigned char, span.base, producer->geometry.slots);
+	producer->unforked = self != TDM_NULL ? self->unforked : &tdm_slots_yes_;
+	producer->slots = TDM_AT_(unsigned char, span.base, producer->geometry.first);
 	uint64_t head = tdm_load_acquire_u64(&shm->head); // E2, pairs with pop
 	producer->tail = tdm_spsc_find_tail_(producer->slots, &producer->geometry, head);
 	producer->limit = head + producer->geometry.capacity;
@@ -465,7 +367,7 @@ tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer 
 						       struct tdm_participant *self)
 {
 	memset(consumer, 0, sizeof(*consumer));
-	consumer->unforked = &tdm_spsc_no_;
+	consumer->unforked = &tdm_slots_no_;
 	enum tdm_status status =
 	    tdm_spsc_open_(span, elem_size, elem_align, type_tag, &consumer->geometry);
 	if (status != TDM_OK)
@@ -480,8 +382,8 @@ tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer 
 	(void)tdm_fence_register_();
 	consumer->shm = shm;
 	consumer->self = self;
-	consumer->unforked = self != TDM_NULL ? self->unforked : &tdm_spsc_yes_;
-	consumer->slots = TDM_AT_(unsigned char, span.base, consumer->geometry.slots);
+	consumer->unforked = self != TDM_NULL ? self->unforked : &tdm_slots_yes_;
+	consumer->slots = TDM_AT_(unsigned char, span.base, consumer->geometry.first);
 	uint64_t quarter = consumer->geometry.capacity / 4;
 	consumer->batch = quarter > TDM_SPSC_BATCH_ ? TDM_SPSC_BATCH_ : quarter > 1 ? quarter : 1;
 	consumer->ahead = TDM_SPSC_AHEAD_ / consumer->geometry.stride + 1;
@@ -518,7 +420,7 @@ tdm_function enum tdm_status tdm_spsc_producer_detach(struct tdm_spsc_producer *
 	status = tdm_spsc_drop_(&shm->producer, producer->owner, producer->self);
 	tdm_event_notify(&shm->not_empty);
 	memset(producer, 0, sizeof(*producer));
-	producer->unforked = &tdm_spsc_no_;
+	producer->unforked = &tdm_slots_no_;
 	return status;
 }
 
@@ -533,7 +435,7 @@ tdm_function enum tdm_status tdm_spsc_consumer_detach(struct tdm_spsc_consumer *
 	status = tdm_spsc_drop_(&shm->consumer, consumer->owner, consumer->self);
 	tdm_event_notify(&shm->not_full);
 	memset(consumer, 0, sizeof(*consumer));
-	consumer->unforked = &tdm_spsc_no_;
+	consumer->unforked = &tdm_slots_no_;
 	return status;
 }
 
@@ -543,7 +445,7 @@ tdm_function enum tdm_status tdm_spsc_role_(const tdm_atomic_u64 *role,
 					    const struct tdm_participant *self)
 {
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
-		uint64_t word = tdm_load_acquire_u64(role); // E4, pairs with detach
+		uint64_t word = tdm_load_acquire_u64(role); // E3, pairs with detach
 		if (word == TDM_ROLE_NONE_)
 			return TDM_NOT_FOUND;
 		if (word == TDM_ROLE_LEFT_)
@@ -556,7 +458,7 @@ tdm_function enum tdm_status tdm_spsc_role_(const tdm_atomic_u64 *role,
 		if (status != TDM_OK)
 			return status == TDM_BUSY ? TDM_OK : status;
 		// It may have detached and left between the two looks.
-		if (tdm_load_acquire_u64(role) == word) // E4, pairs with detach
+		if (tdm_load_acquire_u64(role) == word) // E3, pairs with detach
 			return TDM_PEER_DIED;
 	}
 	return TDM_CORRUPT;
@@ -635,21 +537,6 @@ tdm_inline enum tdm_status tdm_spsc_room_(struct tdm_spsc_producer *producer)
 	return tdm_likely(tdm_load_relaxed_u32(producer->unforked) != 0) ? TDM_OK : TDM_FORKED;
 }
 
-#if TDM_UNDER_TSAN && !defined(__clang__)
-// gcc expands a memcpy of constant size behind ThreadSanitizer's back, and a user's race on the
-// element would go unreported.
-static __attribute__((noipa, unused)) void tdm_copy_seen_(void *to, const void *from, size_t size)
-{
-	memcpy(to, from, size);
-}
-#	define TDM_COPY_(to, from, size) tdm_copy_seen_(to, from, size)
-#else
-#	define TDM_COPY_(to, from, size) memcpy(to, from, size)
-#endif
-#ifndef TDM_SEAM_COPY
-#	define TDM_SEAM_COPY(to, from, size) TDM_COPY_(to, from, size)
-#endif
-
 tdm_inline void tdm_spsc_put_(tdm_atomic_u64 *sequence, uint64_t tail, const void *elem,
 			      size_t size, uint64_t offset)
 {
@@ -664,7 +551,7 @@ tdm_inline enum tdm_status tdm_spsc_try_push_(struct tdm_spsc_producer *producer
 	if (tdm_unlikely(status != TDM_OK))
 		return status;
 	uint64_t tail = producer->tail;
-	tdm_spsc_put_(tdm_spsc_sequence_(producer->slots, tail, producer->geometry.mask, stride),
+	tdm_spsc_put_(tdm_slots_sequence_(producer->slots, tail, producer->geometry.mask, stride),
 		      tail, elem, size, offset);
 	producer->tail = tail + 1;
 	tdm_event_notify(&producer->shm->not_empty);
@@ -689,7 +576,7 @@ tdm_inline enum tdm_status tdm_spsc_try_push_n_(struct tdm_spsc_producer *produc
 		uint64_t end = tail + (count - done > room ? room : count - done);
 		done += TDM_CAST(size_t, end - tail);
 		for (; tail != end; tail++, from += size)
-			tdm_spsc_put_(tdm_spsc_sequence_(slots, tail, mask, stride), tail, from,
+			tdm_spsc_put_(tdm_slots_sequence_(slots, tail, mask, stride), tail, from,
 				      size, offset);
 		producer->tail = tail;
 	}
@@ -731,7 +618,7 @@ tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_try_reserve(struct tdm_spsc_pr
 	enum tdm_status status = tdm_spsc_room_(producer);
 	if (status != TDM_OK)
 		return status;
-	tdm_atomic_u64 *sequence = tdm_spsc_sequence_(
+	tdm_atomic_u64 *sequence = tdm_slots_sequence_(
 	    producer->slots, producer->tail, producer->geometry.mask, producer->geometry.stride);
 	*elem = TDM_AT_(void, sequence, producer->geometry.offset);
 	producer->kept_limit = producer->limit;
@@ -760,7 +647,7 @@ tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_commit(struct tdm_spsc_produce
 	if (status != TDM_OK)
 		return status;
 	uint64_t tail = producer->tail;
-	tdm_atomic_u64 *sequence = tdm_spsc_sequence_(
+	tdm_atomic_u64 *sequence = tdm_slots_sequence_(
 	    producer->slots, tail, producer->geometry.mask, producer->geometry.stride);
 	tdm_store_release_u64(sequence, tail + 1); // E1, pairs with pop
 	producer->tail = tail + 1;
@@ -793,12 +680,12 @@ tdm_inline unsigned char *tdm_spsc_ready_(struct tdm_spsc_consumer *consumer, ui
 	uint64_t sequence = 0;
 	if (tdm_likely(tdm_load_relaxed_u32(consumer->unforked) != 0)) {
 		tdm_atomic_u64 *slot =
-		    tdm_spsc_sequence_(consumer->slots, head, consumer->geometry.mask, stride);
+		    tdm_slots_sequence_(consumer->slots, head, consumer->geometry.mask, stride);
 		sequence = tdm_load_acquire_u64(slot); // E1, pairs with push
 		if (tdm_likely(sequence == head + 1)) {
-			__builtin_prefetch(tdm_spsc_sequence_(consumer->slots,
-							      head + consumer->ahead,
-							      consumer->geometry.mask, stride));
+			__builtin_prefetch(tdm_slots_sequence_(consumer->slots,
+							       head + consumer->ahead,
+							       consumer->geometry.mask, stride));
 			*status = TDM_OK;
 			return TDM_AT_(unsigned char, slot, offset);
 		}
@@ -857,10 +744,10 @@ tdm_inline enum tdm_status tdm_spsc_try_pop_n_(struct tdm_spsc_consumer *consume
 		head++;
 		if (++done == count)
 			break;
-		tdm_atomic_u64 *slot = tdm_spsc_sequence_(slots, head, mask, stride);
+		tdm_atomic_u64 *slot = tdm_slots_sequence_(slots, head, mask, stride);
 		if (tdm_load_acquire_u64(slot) != head + 1) // E1, pairs with push
 			break;
-		__builtin_prefetch(tdm_spsc_sequence_(slots, head + ahead, mask, stride));
+		__builtin_prefetch(tdm_slots_sequence_(slots, head + ahead, mask, stride));
 		from = TDM_AT_(unsigned char, slot, offset);
 	}
 	*popped = done;
@@ -902,7 +789,7 @@ tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_co
 {
 	*elem = TDM_NULL;
 	uint64_t head = consumer->head;
-	const struct tdm_spsc_geometry *geometry = &consumer->geometry;
+	const struct tdm_slots *geometry = &consumer->geometry;
 	enum tdm_status status = TDM_OK;
 	if (ahead == 0) {
 		*elem =
@@ -913,8 +800,8 @@ tdm_nodiscard tdm_inline enum tdm_status tdm_spsc_try_peek_at(struct tdm_spsc_co
 			return status;
 		if (ahead >= geometry->capacity)
 			return TDM_INVALID;
-		tdm_atomic_u64 *slot = tdm_spsc_sequence_(consumer->slots, head + ahead,
-							  geometry->mask, geometry->stride);
+		tdm_atomic_u64 *slot = tdm_slots_sequence_(consumer->slots, head + ahead,
+							   geometry->mask, geometry->stride);
 		if (tdm_load_acquire_u64(slot) == head + ahead + 1) // E1, pairs with push
 			*elem = TDM_AT_(void, slot, geometry->offset);
 		else
@@ -1177,7 +1064,7 @@ tdm_function void tdm_role_info_(uint64_t word, struct tdm_role_info *info)
 tdm_nodiscard tdm_function enum tdm_status tdm_spsc_check(struct tdm_span span,
 							  struct tdm_spsc_info *info)
 {
-	struct tdm_spsc_geometry geometry;
+	struct tdm_slots geometry;
 	memset(info, 0, sizeof(*info));
 	enum tdm_status status = tdm_spsc_open_(span, 0, 0, 0, &geometry);
 	if (status != TDM_OK)
@@ -1185,10 +1072,10 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_check(struct tdm_span span,
 	struct tdm_spsc_shm *shm = TDM_AT_(struct tdm_spsc_shm, span.base, 0);
 	info->elem_size = geometry.elem_size;
 	info->capacity = geometry.capacity;
-	info->type_tag = tdm_load_relaxed_u64(&shm->type_tag);
-	info->plain = tdm_load_relaxed_u64(&shm->plain) != 0;
+	info->type_tag = tdm_load_relaxed_u64(&shm->constant.type_tag);
+	info->plain = tdm_load_relaxed_u64(&shm->constant.plain) != 0;
 	info->popped = tdm_load_acquire_u64(&shm->head); // E2, pairs with pop
-	info->pushed = tdm_spsc_find_tail_(TDM_AT_(unsigned char, span.base, geometry.slots),
+	info->pushed = tdm_spsc_find_tail_(TDM_AT_(unsigned char, span.base, geometry.first),
 					   &geometry, info->popped);
 	tdm_role_info_(tdm_load_relaxed_u64(&shm->producer), &info->producer);
 	tdm_role_info_(tdm_load_relaxed_u64(&shm->consumer), &info->consumer);
@@ -1201,7 +1088,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_check(struct tdm_span span,
 tdm_nodiscard tdm_function enum tdm_status
 tdm_spsc_recover(struct tdm_span span, const struct tdm_participant *self, uint32_t *recovered)
 {
-	struct tdm_spsc_geometry geometry;
+	struct tdm_slots geometry;
 	*recovered = 0;
 	enum tdm_status status = tdm_spsc_open_(span, 0, 0, 0, &geometry);
 	if (status != TDM_OK)
@@ -1209,21 +1096,21 @@ tdm_spsc_recover(struct tdm_span span, const struct tdm_participant *self, uint3
 	if (span.read_only)
 		return TDM_READ_ONLY;
 	struct tdm_spsc_shm *shm = TDM_AT_(struct tdm_spsc_shm, span.base, 0);
-	if (tdm_load_relaxed_u64(&shm->plain) != 0)
+	if (tdm_load_relaxed_u64(&shm->constant.plain) != 0)
 		return TDM_OK;
-	status = tdm_spsc_self_usable_(span, self);
+	status = tdm_participant_serves_(span, self);
 	if (status != TDM_OK)
 		return status;
 	tdm_atomic_u64 *roles[] = {&shm->producer, &shm->consumer};
 	struct tdm_event *events[] = {&shm->not_empty, &shm->not_full};
 	for (size_t i = 0; i < 2; i++) {
-		uint64_t word = tdm_load_acquire_u64(roles[i]); // E4, pairs with detach
+		uint64_t word = tdm_load_acquire_u64(roles[i]); // E3, pairs with detach
 		if (word == TDM_ROLE_NONE_)
 			continue;
 		if (TDM_ROLE_OWNER_(word) != 0) {
 			if (tdm_owner_dead_(&self->table, word) != TDM_OK ||
 			    !tdm_cas_strong_acq_rel_relaxed_u64(roles[i], &word,
-								TDM_ROLE_DIED_)) // E4
+								TDM_ROLE_DIED_)) // E3
 				continue;
 			++*recovered;
 		}
@@ -1252,17 +1139,6 @@ TDM_END_DECLS
 // with the meanings above. Everything else works on &p.ring. T is any type that may be copied as
 // bytes.
 
-#ifdef __cplusplus
-#	define TDM_COPYABLE_(T)                                                                   \
-		static_assert(__is_trivially_copyable(T), "elements are copied as bytes")
-#else
-#	define TDM_COPYABLE_(T) _Static_assert(sizeof(T) > 0, "elements are copied as bytes")
-#endif
-
-#define TDM_SPSC_OFFSET_(T) TDM_CAST(uint64_t, TDM_ALIGNOF(T) > 8 ? TDM_ALIGNOF(T) : 8)
-#define TDM_SPSC_STRIDE_(T)                                                                        \
-	((TDM_SPSC_OFFSET_(T) + sizeof(T) + TDM_SPSC_OFFSET_(T) - 1) & ~(TDM_SPSC_OFFSET_(T) - 1))
-
 #define TDM_SPSC_DEFINE(NAME, T)                                                                   \
 	TDM_COPYABLE_(T);                                                                          \
 	struct NAME##_producer {                                                                   \
@@ -1274,13 +1150,13 @@ TDM_END_DECLS
 	tdm_function struct tdm_object NAME##_object(const char *name, uint64_t capacity)          \
 	{                                                                                          \
 		struct tdm_object object = tdm_spsc_object(name, sizeof(T), capacity);             \
-		object.elem_align = TDM_SPSC_OFFSET_(T);                                           \
+		object.elem_align = TDM_SLOTS_OFFSET_(T);                                          \
 		object.type_tag = tdm_type_tag(#T);                                                \
 		return object;                                                                     \
 	}                                                                                          \
 	tdm_function uint64_t NAME##_size(uint64_t capacity)                                       \
 	{                                                                                          \
-		return tdm_spsc_size(sizeof(T), TDM_SPSC_OFFSET_(T), capacity);                    \
+		return tdm_spsc_size(sizeof(T), TDM_SLOTS_OFFSET_(T), capacity);                   \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_init(void *memory, uint64_t bytes,       \
 							       uint64_t capacity)                  \
@@ -1293,13 +1169,13 @@ TDM_END_DECLS
 	    struct NAME##_producer *producer, struct tdm_span span, struct tdm_participant *self)  \
 	{                                                                                          \
 		return tdm_spsc_producer_attach_(&producer->ring, span, sizeof(T),                 \
-						 TDM_SPSC_OFFSET_(T), tdm_type_tag(#T), self);     \
+						 TDM_SLOTS_OFFSET_(T), tdm_type_tag(#T), self);    \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_consumer_attach(                         \
 	    struct NAME##_consumer *consumer, struct tdm_span span, struct tdm_participant *self)  \
 	{                                                                                          \
 		return tdm_spsc_consumer_attach_(&consumer->ring, span, sizeof(T),                 \
-						 TDM_SPSC_OFFSET_(T), tdm_type_tag(#T), self);     \
+						 TDM_SLOTS_OFFSET_(T), tdm_type_tag(#T), self);    \
 	}                                                                                          \
 	tdm_function enum tdm_status NAME##_producer_detach(struct NAME##_producer *producer)      \
 	{                                                                                          \
@@ -1312,8 +1188,8 @@ TDM_END_DECLS
 	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_push(struct NAME##_producer *producer, \
 								 T const *elem)                    \
 	{                                                                                          \
-		return tdm_spsc_try_push_(&producer->ring, elem, sizeof(T), TDM_SPSC_OFFSET_(T),   \
-					  TDM_SPSC_STRIDE_(T));                                    \
+		return tdm_spsc_try_push_(&producer->ring, elem, sizeof(T), TDM_SLOTS_OFFSET_(T),  \
+					  TDM_SLOTS_STRIDE_(T));                                   \
 	}                                                                                          \
 	tdm_nodiscard tdm_inline enum tdm_status NAME##_push_until(                                \
 	    struct NAME##_producer *producer, T const *elem, uint64_t deadline_ns)                 \
@@ -1332,7 +1208,7 @@ TDM_END_DECLS
 	    struct NAME##_producer *producer, T const *elems, size_t count, size_t *pushed)        \
 	{                                                                                          \
 		return tdm_spsc_try_push_n_(&producer->ring, elems, count, pushed, sizeof(T),      \
-					    TDM_SPSC_OFFSET_(T), TDM_SPSC_STRIDE_(T));             \
+					    TDM_SLOTS_OFFSET_(T), TDM_SLOTS_STRIDE_(T));           \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_push_n_until(                            \
 	    struct NAME##_producer *producer, T const *elems, size_t count, size_t *pushed,        \
@@ -1368,8 +1244,8 @@ TDM_END_DECLS
 	tdm_nodiscard tdm_inline enum tdm_status NAME##_try_pop(struct NAME##_consumer *consumer,  \
 								T *elem)                           \
 	{                                                                                          \
-		return tdm_spsc_try_pop_(&consumer->ring, elem, sizeof(T), TDM_SPSC_OFFSET_(T),    \
-					 TDM_SPSC_STRIDE_(T));                                     \
+		return tdm_spsc_try_pop_(&consumer->ring, elem, sizeof(T), TDM_SLOTS_OFFSET_(T),   \
+					 TDM_SLOTS_STRIDE_(T));                                    \
 	}                                                                                          \
 	tdm_nodiscard tdm_inline enum tdm_status NAME##_pop_until(                                 \
 	    struct NAME##_consumer *consumer, T *elem, uint64_t deadline_ns)                       \
@@ -1388,7 +1264,7 @@ TDM_END_DECLS
 	    struct NAME##_consumer *consumer, T *elems, size_t count, size_t *popped)              \
 	{                                                                                          \
 		return tdm_spsc_try_pop_n_(&consumer->ring, elems, count, popped, sizeof(T),       \
-					   TDM_SPSC_OFFSET_(T), TDM_SPSC_STRIDE_(T));              \
+					   TDM_SLOTS_OFFSET_(T), TDM_SLOTS_STRIDE_(T));            \
 	}                                                                                          \
 	tdm_nodiscard tdm_function enum tdm_status NAME##_pop_n_until(                             \
 	    struct NAME##_consumer *consumer, T *elems, size_t count, size_t *popped,              \

@@ -84,7 +84,6 @@ TDM_BEGIN_DECLS
 // In the segment
 
 #define TDM_SEATS_DEFAULT 64U
-#define TDM_SEATS_MAX 1024U
 
 // Byte 1+k of the file is seat k's own, held while somebody sits there; byte 1+1024+k is its door,
 // held while somebody moves the seat on. The door comes first and the seat is taken last: were the
@@ -540,6 +539,22 @@ tdm_inline enum tdm_status tdm_participant_usable_(const struct tdm_participant 
 	if (self == TDM_NULL || self->lock == TDM_NULL)
 		return TDM_NEEDS_PARTICIPANT;
 	return tdm_load_relaxed_u32(self->unforked) != 0 ? TDM_OK : TDM_FORKED;
+}
+
+// May `self` be used on the object there? TDM_INVALID: it belongs to another segment, and so would
+// mistake the living for the dead.
+tdm_function enum tdm_status tdm_participant_serves_(struct tdm_span span,
+						     const struct tdm_participant *self)
+{
+	enum tdm_status status = tdm_participant_usable_(self);
+	if (status != TDM_OK)
+		return status;
+	uintptr_t base = TDM_RETYPE(uintptr_t, self->table.base);
+	uintptr_t object = TDM_RETYPE(uintptr_t, span.base);
+	return object >= base && object - base <= self->table.bytes &&
+		       span.bytes <= self->table.bytes - (object - base)
+		   ? TDM_OK
+		   : TDM_INVALID;
 }
 
 // Gives the seat back. TDM_BUSY: a handle is still attached, detach it first. In a child that

@@ -323,7 +323,9 @@ tdm_function enum tdm_status tdm_segment_lay_out_(struct tdm_segment *segment,
 	uint64_t end = header->seats_offset + sizeof(struct tdm_seats_shm) +
 		       seats * sizeof(struct tdm_seat_shm);
 	for (uint32_t i = 0; i < count; i++) {
-		const struct tdm_object *object = &objects[i];
+		struct tdm_object described = objects[i];
+		const struct tdm_object *object = &described;
+		described.seats = seats;
 		struct tdm_directory_entry *entry = &segment->directory[i];
 		enum tdm_status status = tdm_name_check_(object->name);
 		if (status != TDM_OK)
@@ -473,7 +475,9 @@ tdm_function enum tdm_status tdm_segment_build_(struct tdm_segment *segment,
 	for (uint32_t i = 0; i < segment->header.object_count; i++) {
 		struct tdm_span span = tdm_memory(segment->base + segment->directory[i].offset,
 						  segment->directory[i].bytes);
-		status = objects[i].init(span, &objects[i]);
+		struct tdm_object object = objects[i];
+		object.seats = segment->header.seat_count;
+		status = object.init(span, &object);
 		if (status != TDM_OK)
 			return status;
 	}

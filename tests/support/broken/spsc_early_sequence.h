@@ -14,7 +14,7 @@ tdm_function enum tdm_status broken_spsc_early_sequence(struct tdm_spsc_producer
 	if (status != TDM_OK)
 		return status;
 	uint64_t tail = producer->tail;
-	tdm_atomic_u64 *sequence = tdm_spsc_sequence_(
+	tdm_atomic_u64 *sequence = tdm_slots_sequence_(
 	    producer->slots, tail, producer->geometry.mask, producer->geometry.stride);
 	tdm_store_release_u64(sequence, tail + 1);
 	tdm_event_notify(&producer->shm->not_empty);

@@ -7,7 +7,7 @@
 
 static enum tdm_status broken_pop_head_first(struct tdm_spsc_consumer *consumer, void *elem)
 {
-	const struct tdm_spsc_geometry *geometry = &consumer->geometry;
+	const struct tdm_slots *geometry = &consumer->geometry;
 	uint64_t head = consumer->head;
 	enum tdm_status status;
 	unsigned char *from =
