@@ -183,8 +183,9 @@ class Program:
         if not any(str(folder / "include/tandem") in path.read_text()
                    for path in folder.glob("*.d")):
             raise Broken("it was compiled with other headers")
-        words = shlex.split(self.link)
-        words = [objects.get(word, word) for word in words]
+        origin = str((self.build / self.executable).parent)  # where the runtime is looked for
+        words = [objects.get(word, word.replace("$ORIGIN", origin))
+                 for word in shlex.split(self.link)]
         words[words.index("-o") + 1] = str(folder / self.name)
         run(words, self.build, "it does not link")
         return folder / self.name
@@ -309,6 +310,8 @@ def main():
     include = options.include.resolve()
     mutants = all_mutants(include)
     chosen = choose(mutants, options)
+    if not chosen:
+        sys.exit("mutate.py: there is no such mutant")
     if options.list:
         for mutant in chosen:
             print(f"{mutant.name}  (line {mutant.line}, {mutant.about})")

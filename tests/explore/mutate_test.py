@@ -103,6 +103,7 @@ FAKE_DEFINE_(u32, release)
 CASES = r"""
 #include <string.h>
 #include <tandem/lock/fake.h>
+int runtime(void);
 static int count, bad;
 #define CASE(call, expected) \
 	do { \
@@ -115,6 +116,7 @@ static int count, bad;
 int main(void)
 {
 	tdm_atomic_u32 a = {0};
+	count -= runtime() != 1;
 	CASE(fake_put(&a), "store release");
 	CASE(fake_get(&a), "load acquire");
 	CASE(fake_drop(&a), "cas seq_cst seq_cst");
@@ -129,7 +131,7 @@ NINJA = """
 rule cc
   command = {cc} -I{include} -MD -MQ $out -MF $out.d -o $out -c $in
 rule link
-  command = {cc} -o $out $in
+  command = {cc} -o $out $in -Ltests -lruntime '-Wl,-rpath,$$ORIGIN'
 build tests/fake_explore.p/fake_explore.c.o: cc {source}
 build tests/fake_explore: link tests/fake_explore.p/fake_explore.c.o
 """
@@ -173,6 +175,9 @@ class Tree:
         database = subprocess.run(["ninja", "-C", self.build, "-t", "compdb", "cc"], check=True,
                                   capture_output=True, text=True).stdout
         (self.build / "compile_commands.json").write_text(database[database.index("["):])
+        # As meson links a library of the same project.
+        subprocess.run([cc, "-shared", "-o", self.build / "tests/libruntime.so", "-x", "c", "-"],
+                       input="int runtime(void) { return 1; }", text=True, check=True)
         self.equivalent = folder / "equivalent.txt"
 
     def run(self, *arguments, listed=(), soak=False):
@@ -267,9 +272,12 @@ def whole(tree):
     _, lines = tree.run("--list", "--subset", "1/3", soak=True)
     problems += differ(len(lines), 11)
     tap.case("the subsets together are everything, and so is one of them when soaking", problems)
-    _, lines = tree.run("--list", "--header", "other.h")
-    some = tree.run("--list", "--only", "fake_get")[1]
-    tap.case("--header and --only choose", differ((len(lines), len(some)), (0, 1)))
+    counts = [len(tree.run("--list", *arguments)[1]) for arguments in
+              (("--header", "fake.h"), ("--header", "lock/fake.h"), ("--only", "fake_get"))]
+    tap.case("--header and --only choose", differ(counts, [11, 11, 1]))
+    status, lines = tree.run("--header", "ake.h")
+    tap.case("to choose nothing is an error",
+             differ((status, lines), (1, ["mutate.py: there is no such mutant"])))
 
 
 def broken(tree):
