@@ -38,8 +38,23 @@ CASES = {"base/fence.h": "event"}
 # Base operations are no edges: what is in there is every order for everybody.
 NO_EDGES = {"base/atomic.h"}
 
-# (header, function, what is wrong then, the text, the text instead)
-SWAPS = []
+# Steps whose order, or presence, a comment of the header justifies: (header, function, what is done
+# instead, {text: other text}). Each text must be there exactly once.
+SWAPS = [
+    ("sync/event.h", "tdm_event_notify_slow_", "wake, then disarm", {
+        "\t\tuint32_t next = (word + ":
+            "\t\ttdm_futex_wake_(&event->word, UINT32_MAX);\n\t\tuint32_t next = (word + ",
+        "\t}\n\ttdm_futex_wake_(&event->word, UINT32_MAX);\n": "\t}\n"}),
+    ("sync/event.h", "tdm_event_notify", "look, then ask whether that is enough", {
+        "\tuint32_t rmw = tdm_fence_light_();\n": "",
+        "\tif (tdm_unlikely(((word": "\tuint32_t rmw = tdm_fence_light_();\n"
+                                   "\tif (tdm_unlikely(((word"}),
+    ("sync/event.h", "tdm_event_prepare", "no membarrier", {"!tdm_fence_heavy_()": "false"}),
+    ("sync/event.h", "tdm_event_await", "check again, then arm", {
+        "\t\tuint32_t key = tdm_event_prepare(event);\n": "",
+        "end = tdm_event_wait_until(event, key, deadline_ns)":
+            "end = tdm_event_wait_until(event, tdm_event_prepare(event), deadline_ns)"}),
+]
 
 WEAKER = {"seq_cst": ["acq_rel"], "acq_rel": ["acquire", "release"],
           "acquire": ["relaxed"], "release": ["relaxed"]}
@@ -51,12 +66,12 @@ class Mutant:
     header: str
     line: int
     about: str
-    begin: int  # text[begin:end] becomes `text`
-    end: int
-    text: str
+    edits: list  # (begin, end, text): what stands there becomes `text`
 
     def apply(self, text):
-        return text[:self.begin] + self.text + text[self.end:]
+        for begin, end, new in sorted(self.edits, reverse=True):
+            text = text[:begin] + new + text[end:]
+        return text
 
 
 def weaker(access, which):
@@ -85,16 +100,18 @@ def mutants_of(header, text, swaps=()):
                 about = " ".join(access.labels)
                 if access.partners:
                     about += " with " + " and ".join(access.partners)
-                found.append(Mutant(name.replace("#", ""), header, access.line, about, begin, end,
-                                    order))
-    for where, function, wrong, old, new in swaps:
+                found.append(Mutant(name.replace("#", ""), header, access.line, about,
+                                    [(begin, end, order)]))
+    for where, function, instead, changes in swaps:
         if where != header:
             continue
-        if text.count(old) != 1:
-            raise SystemExit(f"SWAPS, {wrong}: not exactly once in {header}:\n{old}")
-        begin = text.index(old)
-        found.append(Mutant(f"{header}:{function}:swap:{wrong}", header,
-                            text.count("\n", 0, begin) + 1, "", begin, begin + len(old), new))
+        edits = []
+        for old, new in changes.items():
+            if text.count(old) != 1:
+                raise SystemExit(f"SWAPS, {instead}: not exactly once in {header}:\n{old}")
+            edits.append((text.index(old), text.index(old) + len(old), new))
+        found.append(Mutant(f"{header}:{function}:swap:{instead}", header,
+                            text.count("\n", 0, min(edits)[0]) + 1, "a swap", edits))
     return found
 
 
@@ -179,7 +196,7 @@ class Program:
                     words[i] = f"-I{folder / 'include'}"
                 elif word in ("-o", "-MF", "-MQ"):
                     words[i + 1] = objects[output] + (".d" if word == "-MF" else "")
-            run(words, self.build, "it does not compile")
+            run([*words, "-w"], self.build, "it does not compile")
         if not any(str(folder / "include/tandem") in path.read_text()
                    for path in folder.glob("*.d")):
             raise Broken("it was compiled with other headers")
