@@ -4,6 +4,7 @@
 #define TANDEM_H
 
 #include "tandem/atomic.h"
+#include "tandem/ring/mpmc.h"
 #include "tandem/ring/spsc.h"
 #include "tandem/shm/participant.h"
 #include "tandem/shm/segment.h"

@@ -27,11 +27,13 @@ enum tdm_kind {
 	TDM_KIND_NONE = 0,
 	TDM_KIND_BYTES = 1, // the user's own struct, zero-filled
 	TDM_KIND_SPSC = 2,
+	TDM_KIND_MPMC = 3,
 };
 
 tdm_function const char *tdm_kind_name(uint32_t kind)
 {
-	return kind == TDM_KIND_BYTES ? "bytes" : kind == TDM_KIND_SPSC ? "spsc" : "unknown";
+	static const char *const names[] = {"unknown", "bytes", "spsc", "mpmc"};
+	return names[kind < sizeof(names) / sizeof(names[0]) ? kind : 0];
 }
 
 // The memory of one object in this process's address space.

@@ -21,6 +21,10 @@ TDM_BEGIN_DECLS
 #define TDM_SLOTS_ELEM_SIZE_MAX_ ((UINT64_C(1) << 31) - 1)
 #define TDM_SLOTS_ALIGN_MAX_ 4096U
 
+// A slot that the producer has just written takes a line's whole way to the consumer, and few are
+// on their way at once unless they are asked for this many bytes ahead.
+#define TDM_SLOTS_AHEAD_ 512U
+
 // A ring's first line, constant after init.
 struct tdm_slots_shm {
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 tag; // what it is << 32 | its layout's version

@@ -147,9 +147,6 @@ struct tdm_spsc_consumer {
 };
 
 #define TDM_SPSC_BATCH_ 32U
-// A slot that the producer has just written takes a line's whole way to the consumer, and few are
-// on their way at once unless they are asked for this many bytes ahead.
-#define TDM_SPSC_AHEAD_ 512U
 
 // ---------------------------------------------------------------------------------------------
 // Size and init
@@ -386,7 +383,7 @@ tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer 
 	consumer->slots = TDM_AT_(unsigned char, span.base, consumer->geometry.first);
 	uint64_t quarter = consumer->geometry.capacity / 4;
 	consumer->batch = quarter > TDM_SPSC_BATCH_ ? TDM_SPSC_BATCH_ : quarter > 1 ? quarter : 1;
-	consumer->ahead = TDM_SPSC_AHEAD_ / consumer->geometry.stride + 1;
+	consumer->ahead = TDM_SLOTS_AHEAD_ / consumer->geometry.stride + 1;
 	consumer->head = tdm_load_acquire_u64(&shm->head); // E2
 	consumer->peeked = consumer->head;
 	consumer->released = tdm_spsc_tell_(shm, consumer->head);
