@@ -459,8 +459,10 @@ PUBLIC bool explore_weak_cas_fails(void)
 PUBLIC int explore_seat(int operation, int fd, uint32_t index)
 {
 	static const enum kind kinds[] = {OP_TAKE, OP_LOOK, OP_DROP};
+	if (phase == FINISH)
+		return model_seat_alone(kinds[operation], fd, index) ? TDM_OK : TDM_BUSY;
 	if (model_direct())
-		fail("misuse: lock bytes are for threads");
+		fail("misuse: setup holds lock bytes by explore_seat_holder");
 	schedule_object((struct op){.kind = kinds[operation],
 				    .object = model_object(OBJECT_SEAT, index),
 				    .fd = fd,

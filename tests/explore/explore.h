@@ -114,6 +114,9 @@ void explore_ignore(const void *at, size_t bytes);
 // setup; bytes is at most 1024, and at is aligned to 8.
 void explore_process_local(const void *at, size_t bytes);
 
+// The thread holds the lock byte through fd when the execution begins. In setup.
+void explore_seat_holder(unsigned thread, int fd, uint32_t index);
+
 // For loops that wait: "I shall do again what I did since the last such call". Blocks the thread
 // until one of the locations read since can give something else. In the exhaustive search a round
 // that stored nothing (or, by RMWs, only what was there) is not repeated at all: the executions in

@@ -30,10 +30,11 @@
 // for an older one that does not happen before it (as the original C11 text allowed). Plain
 // accesses that race end the execution instead of anything else. consume is acquire.
 // Weaker than C11: nothing. Weaker than the machines: membarrier orders the accesses of others
-// but, unlike the kernel's, does not make them happen before anything.
+// but, unlike the kernel's, does not make them happen before anything; nor does a wake-up bring
+// what came before it.
 //
 // The kernel: a membarrier is a seq_cst fence in the caller and in every thread of a registered
-// process, wherever that is. A futex wait reads the word as a relaxed load, under a lock that
+// process, wherever that is; a registration is one in every thread of its own. A futex wait reads the word as a relaxed load, under a lock that
 // waking takes, too. A lock byte that is found free brings what its last holder did.
 #include "model.h"
 
@@ -344,6 +345,20 @@ static unsigned object_count;
 static struct reader *readers;
 static int reader_count, reader_room;
 
+static struct holder {
+	unsigned thread;
+	int fd;
+	uint32_t index;
+} holders[32];
+static unsigned holder_count;
+
+PUBLIC void explore_seat_holder(unsigned thread, int fd, uint32_t index)
+{
+	if (holder_count == sizeof(holders) / sizeof(holders[0]))
+		fail("misuse: too many lock bytes held from the beginning");
+	holders[holder_count++] = (struct holder){thread, fd, index};
+}
+
 void model_start(void)
 {
 	start_memory();
@@ -368,6 +383,7 @@ void model_begin_setup(void)
 	local_bytes = 0;
 	swapped_in = 0;
 	registered_by_setup = 0;
+	holder_count = 0;
 	// What the last case allocated and ignored is forgotten.
 	memset((void *)arena.base, 0, threads[MAIN].allocated + THREADS * ARENA_THREAD);
 	size_t used = (THREADS * ARENA_THREAD + threads[MAIN].allocated) / 8;
@@ -405,6 +421,11 @@ void model_begin_execution(void)
 	forget(last_barrier);
 	forget(last_fence);
 	forget(last_sc);
+	for (unsigned i = 0; i < holder_count; i++) {
+		struct object *object = model_object(OBJECT_SEAT, holders[i].index);
+		object->holder = holders[i].fd;
+		object->taker = (int)holders[i].thread;
+	}
 	for (unsigned process = 0; process < THREADS && local_count != 0; process++)
 		memcpy(local_image[process], local_start, local_bytes);
 }
@@ -813,7 +834,7 @@ struct object *model_object(int kind, uintptr_t key)
 
 static bool is_barrier(const struct op *op)
 {
-	return op->kind == OP_BARRIER;
+	return op->kind == OP_BARRIER || op->kind == OP_REGISTER;
 }
 
 bool dependent(const struct op *a, const struct op *b)
@@ -879,7 +900,7 @@ static void depend(struct thread *thread, const struct op *op)
 		if (event->tick <= others[event->thread])
 			continue;
 		search_race(found[i], self, others);
-		// In the other order it may also read what is stored now and does not need the event.
+		// In the other order it may also read a store that does not need the event.
 		const struct location *location = op->reads ? op->location : NULL;
 		for (int k = 0; location != NULL && k < location->count; k++) {
 			const struct store *store = location->order[k];
@@ -1143,21 +1164,21 @@ static uint64_t perform_object(struct thread *thread, const struct op *op)
 		sc_time++;
 		return 0;
 	case OP_BARRIER:
+	case OP_REGISTER: {
 		if (running_case->refused >> thread->process & 1)
 			return 0;
+		uint32_t reached = registered;
+		if (op->kind == OP_REGISTER)
+			registered |= reached = 1U << thread->process;
 		acquire_fence(thread);
 		for (int round = 0; round < 2; round++) // first all give, then all take
 			for (unsigned i = 0; i < thread_count; i++)
-				if (i == thread->index || registered >> threads[i].process & 1)
+				if (i == thread->index || reached >> threads[i].process & 1)
 					fence_now(&threads[i]);
 		release_fence(thread);
 		sc_time++;
 		return 1;
-	case OP_REGISTER:
-		if (running_case->refused >> thread->process & 1)
-			return 0;
-		registered |= 1U << thread->process;
-		return 1;
+	}
 	case OP_WAKE:
 		acquire_object(thread, object);
 		release_object(thread, object);
@@ -1445,6 +1466,17 @@ struct object *model_held(const struct thread *thread)
 		    objects[i].taker == thread->index)
 			return &objects[i];
 	return NULL;
+}
+
+// The same without others.
+bool model_seat_alone(enum kind kind, int fd, uint32_t index)
+{
+	struct object *object = model_object(OBJECT_SEAT, index);
+	if (object->holder >= 0 && object->holder != fd)
+		return false;
+	if (kind != OP_LOOK)
+		object->holder = kind == OP_TAKE ? fd : -1;
+	return true;
 }
 
 // What setup, finish and code before main do: alone, so in memory itself.

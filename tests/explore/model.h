@@ -225,6 +225,7 @@ bool model_enabled(const struct thread *thread);
 void model_resume(struct thread *thread);               // it goes on because something changed
 void model_register(unsigned process);                  // for membarrier, by setup
 struct object *model_held(const struct thread *thread); // a lock byte it took, or NULL
+bool model_seat_alone(enum kind kind, int fd, uint32_t index); // in finish
 bool model_owns(const void *memory);
 uintptr_t model_offset(uintptr_t at); // in explore_memory
 // The same operations where there is no other thread.

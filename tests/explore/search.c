@@ -546,6 +546,7 @@ static enum result execute(void)
 	model_begin_execution();
 	report_begin();
 	enum result how = run_threads();
+	model_switch_process(0);
 	if (how == COMPLETE)
 		how = run_alone(running_case->finish, FINISH);
 	return how;
@@ -982,7 +983,7 @@ static bool run_case(const struct explore_case *explored)
 		minimize(seed, sizeof(seed));
 		bool expected =
 		    explored->expect != NULL && strstr(found.message, explored->expect) != NULL;
-		printf("#   %s%s\n#   replay: --case '%s' --seed %s\n",
+		printf("#   %s%s\n#   replay: --case \"%s\" --seed %s\n",
 		       expected ? "as expected: " : "", found.message, explored->name, seed);
 		if ((!expected || options.verbose) && read_seed(seed))
 			(void)show(message, sizeof(message));
