@@ -323,7 +323,8 @@ tdm_inline tdm_atomic_u64 *tdm_mpmc_sequence_(const struct tdm_mpmc_view_ *view,
 // Looking after the dead
 
 enum tdm_mpmc_claim_ {
-	TDM_MPMC_HELD_,      // a live participant has it, or may have
+	TDM_MPMC_HELD_,      // a live participant has it
+	TDM_MPMC_UNCLEAR_,   // a live participant may have it
 	TDM_MPMC_ABANDONED_, // who claimed it is dead, or has given it up
 };
 
@@ -355,7 +356,7 @@ tdm_function enum tdm_mpmc_claim_ tdm_mpmc_scan_(const struct tdm_mpmc_view_ *vi
 				possible = true;
 		}
 	}
-	return possible && !lost ? TDM_MPMC_HELD_ : TDM_MPMC_ABANDONED_;
+	return possible && !lost ? TDM_MPMC_UNCLEAR_ : TDM_MPMC_ABANDONED_;
 }
 
 // Skips `position` if the producer that claimed it has died without publishing it.
@@ -368,7 +369,7 @@ tdm_function bool tdm_mpmc_skip_(const struct tdm_mpmc_view_ *view, uint64_t pos
 	uint64_t tail = tdm_load_acquire_u64(&view->shm->tail); // E3, pairs with push
 	if (tdm_mpmc_distance_(tail, position) <= 0)
 		return false;
-	if (tdm_mpmc_scan_(view, TDM_MPMC_PUSH_, TDM_MPMC_PUSH_, position) == TDM_MPMC_HELD_)
+	if (tdm_mpmc_scan_(view, TDM_MPMC_PUSH_, TDM_MPMC_PUSH_, position) != TDM_MPMC_ABANDONED_)
 		return false;
 	uint64_t skipped = (position + view->mask + 1) & TDM_MPMC_POSITION_;
 	return tdm_cas_strong_release_relaxed_u64(sequence, &free, skipped); // E2, pairs with push
@@ -461,15 +462,20 @@ tdm_function bool tdm_mpmc_adopt_(const struct tdm_mpmc_view_ *view, uint64_t po
 	return adopted;
 }
 
-// May this word of one's own be written over? Not while it says what is to be delivered again.
+// May this word of one's own be written over? Not while it is all that says who has an element.
 tdm_function bool tdm_mpmc_reusable_(const struct tdm_mpmc_view_ *view, tdm_atomic_u64 *word)
 {
 	uint64_t intent = tdm_load_relaxed_u64(word);
-	if ((intent & TDM_MPMC_ORPHAN_) == 0)
+	if ((intent & TDM_MPMC_SET_) == 0)
 		return true;
-	for (uint64_t n = 0; n < tdm_mpmc_intent_count_(intent); n++)
-		if (tdm_mpmc_unreleased_(view, intent + n))
+	for (uint64_t n = 0; n < tdm_mpmc_intent_count_(intent); n++) {
+		if (!tdm_mpmc_unreleased_(view, intent + n))
+			continue;
+		if ((intent & TDM_MPMC_ORPHAN_) == 0 ||
+		    tdm_mpmc_scan_(view, TDM_MPMC_POP_, TDM_MPMC_WORDS_ - 1, intent + n) !=
+			TDM_MPMC_HELD_)
 			return false;
+	}
 	return true;
 }
 
@@ -959,8 +965,7 @@ tdm_function bool tdm_mpmc_adopt_oldest_(const struct tdm_mpmc_view_ *view, tdm_
 	       tdm_mpmc_adopt_(view, *position, intent, attempt);
 }
 
-// A word of one's own for something that is delivered again, once: AGAIN, or the word that says
-// just that.
+// Pops something that is delivered again: what AGAIN says was left behind, if so, else the oldest.
 tdm_cold enum tdm_status tdm_mpmc_pop_again_(struct tdm_mpmc_view_ view, uint64_t offset,
 					     uint64_t elem_size, void *elem)
 {
@@ -984,6 +989,21 @@ tdm_cold enum tdm_status tdm_mpmc_pop_again_(struct tdm_mpmc_view_ view, uint64_
 	return TDM_OK;
 }
 
+// The word for popping says what the seat's last holder left behind. It itself, if that is settled,
+// or another one, for one element only; NULL: all say such things.
+tdm_cold tdm_atomic_u64 *tdm_mpmc_other_word_(struct tdm_mpmc_view_ view, tdm_atomic_u64 *word,
+					      size_t *count)
+{
+	if (tdm_mpmc_reusable_(&view, word))
+		return word;
+	*count = 1;
+	tdm_atomic_u64 *words = view.parts[view.self->index].intents;
+	for (uint32_t i = TDM_MPMC_TAKE_; i < TDM_MPMC_WORDS_; i++)
+		if (tdm_mpmc_reusable_(&view, &words[i]))
+			return &words[i];
+	return TDM_NULL;
+}
+
 tdm_inline enum tdm_status tdm_mpmc_try_pop_n_(struct tdm_mpmc_consumer *consumer, void *elems,
 					       size_t count, size_t *popped, size_t size,
 					       uint64_t offset, uint64_t stride)
@@ -1000,13 +1020,11 @@ tdm_inline enum tdm_status tdm_mpmc_try_pop_n_(struct tdm_mpmc_consumer *consume
 			break;
 		if (tdm_unlikely(intent != TDM_NULL &&
 				 (tdm_load_relaxed_u64(intent) & TDM_MPMC_ORPHAN_) != 0)) {
-			// The seat's last holder left this behind: that comes first.
-			status = tdm_mpmc_pop_again_(consumer->view, offset, size, elems);
-			if (status == TDM_OK)
-				*popped = 1;
-			struct tdm_mpmc_view_ view = consumer->view;
-			if (status == TDM_OK || !tdm_mpmc_reusable_(&view, intent))
-				return status;
+			intent = tdm_mpmc_other_word_(consumer->view, intent, &count);
+			if (intent == TDM_NULL) {
+				status = TDM_NOT_FOUND;
+				break;
+			}
 		}
 		uint64_t position = 0;
 		uint64_t run = tdm_mpmc_claim_ready_(
@@ -1029,17 +1047,18 @@ tdm_inline enum tdm_status tdm_mpmc_try_pop_n_(struct tdm_mpmc_consumer *consume
 			tdm_event_notify(&consumer->view.shm->not_full);
 			return TDM_OK;
 		}
-		if (status == TDM_NOT_FOUND) {
-			status = tdm_mpmc_pop_again_(consumer->view, offset, size, elems);
-			*popped = status == TDM_OK ? 1 : 0;
-			return status;
-		}
+		if (status == TDM_NOT_FOUND)
+			break;
 		if (status != TDM_OK)
 			return status;
 		tdm_mpmc_lose_(&losses);
 	}
 	struct tdm_mpmc_view_ view = consumer->view;
-	return tdm_mpmc_given_up_(&view);
+	if (status != TDM_NOT_FOUND)
+		return tdm_mpmc_given_up_(&view);
+	status = tdm_mpmc_pop_again_(view, offset, size, elems);
+	*popped = status == TDM_OK ? 1 : 0;
+	return status;
 }
 
 tdm_inline enum tdm_status tdm_mpmc_try_pop_(struct tdm_mpmc_consumer *consumer, void *elem,
@@ -1088,11 +1107,9 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_try_take(struct tdm_mpmc_con
 	uint32_t word = TDM_MPMC_WORDS_;   // that is free
 	uint32_t behind = TDM_MPMC_WORDS_; // that says what was left behind
 	for (uint32_t i = TDM_MPMC_TAKE_; i < TDM_MPMC_WORDS_; i++) {
-		uint64_t intent = tdm_load_relaxed_u64(&words[i]);
-		if (intent == 0 ||
-		    ((intent & TDM_MPMC_ORPHAN_) != 0 && tdm_mpmc_reusable_(view, &words[i])))
+		if (tdm_mpmc_reusable_(view, &words[i]))
 			word = i;
-		else if ((intent & TDM_MPMC_ORPHAN_) != 0)
+		else if ((tdm_load_relaxed_u64(&words[i]) & TDM_MPMC_ORPHAN_) != 0)
 			behind = i;
 	}
 	uint64_t position = 0;
