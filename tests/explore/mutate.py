@@ -220,8 +220,9 @@ def programs(build, include):
 
 def verdict(executable, limit):
     """(whether it failed, what it said): stopped at the first case that fails."""
+    environment = {key: value for key, value in os.environ.items() if key != "TANDEM_SOAK"}
     process = subprocess.Popen([executable], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                               text=True, errors="replace")
+                               text=True, errors="replace", env=environment)
     late = threading.Event()
     timer = threading.Timer(limit, lambda: (late.set(), process.kill()))
     timer.start()
@@ -298,7 +299,8 @@ def arguments():
     parser.add_argument("build", nargs="?", default=".", type=Path,
                         help="meson's build folder, with everything built (default: this one)")
     parser.add_argument("--list", action="store_true", help="only print the mutants")
-    parser.add_argument("--header", metavar="NAME", help="only this header's, for example spsc.h")
+    parser.add_argument("--header", metavar="NAME", action="append",
+                        help="only this header's, for example spsc.h; may be given again")
     parser.add_argument("--only", metavar="NAME", help="only those with NAME in their name")
     parser.add_argument("--subset", metavar="N or K/N", type=subset_of,
                         help="every Nth, from the Kth or from the day's on; all of them where "
@@ -313,7 +315,8 @@ def arguments():
 
 def choose(mutants, options):
     chosen = [mutant for mutant in mutants
-              if (not options.header or ("/" + mutant.header).endswith("/" + options.header))
+              if (not options.header or any(f"/tandem/{mutant.header}".endswith(f"/{header}")
+                                            for header in options.header))
               and (not options.only or options.only in mutant.name)]
     if options.subset and "TANDEM_SOAK" not in os.environ:
         which, count = options.subset

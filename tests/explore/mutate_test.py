@@ -275,7 +275,7 @@ def whole(tree):
     problems += differ(len(lines), 11)
     tap.case("the subsets together are everything, and so is one of them when soaking", problems)
     counts = [len(tree.run("--list", *arguments)[1]) for arguments in
-              (("--header", "fake.h"), ("--header", "lock/fake.h"), ("--only", "fake_get"))]
+              (("--header", "fake.h"), ("--header", "tandem/lock/fake.h"), ("--only", "fake_get"))]
     tap.case("--header and --only choose", differ(counts, [11, 11, 1]))
     status, lines = tree.run("--header", "ake.h")
     tap.case("to choose nothing is an error",
