@@ -358,6 +358,7 @@ PUBLIC bool explore_finished(unsigned thread)
 
 PUBLIC void explore_fail(const char *message)
 {
+	report_stack("now", stack_keep(PC));
 	fail("%s", message);
 }
 

@@ -34,8 +34,9 @@
 // what came before it.
 //
 // The kernel: a membarrier is a seq_cst fence in the caller and in every thread of a registered
-// process, wherever that is; a registration is one in every thread of its own. A futex wait reads the word as a relaxed load, under a lock that
-// waking takes, too. A lock byte that is found free brings what its last holder did.
+// process, wherever that is; a registration is one in every thread of its own. A futex wait reads
+// the word as a relaxed load, under a lock that waking takes, too. A lock byte that is found free
+// brings what its last holder did.
 #include "model.h"
 
 #include <link.h>
@@ -54,6 +55,7 @@ static int32_t sc_time;
 static uint64_t graph;
 
 // The last events that others may depend on.
+// (last_event: of those that feel a barrier.)
 static int32_t last_event[THREADS], last_barrier[THREADS], last_fence[THREADS], last_sc[THREADS];
 
 static uint32_t registered; // processes
@@ -340,6 +342,16 @@ static void *from_pool(size_t bytes)
 
 static struct location **locations;
 static unsigned location_count, location_room;
+// What all executions of the case have taught about an address. One that no thread writes, or that
+// only one uses, does not care for barriers. Learning otherwise begins the search anew.
+struct knowledge {
+	uint64_t key;
+	uint8_t users, writers;
+};
+static struct knowledge knowledge[8192];
+static unsigned knowledge_count;
+bool model_learned;
+
 static struct object objects[256];
 static unsigned object_count;
 static struct reader *readers;
@@ -384,6 +396,8 @@ void model_begin_setup(void)
 	swapped_in = 0;
 	registered_by_setup = 0;
 	holder_count = 0;
+	memset(knowledge, 0, sizeof(knowledge));
+	knowledge_count = 0;
 	// What the last case allocated and ignored is forgotten.
 	memset((void *)arena.base, 0, threads[MAIN].allocated + THREADS * ARENA_THREAD);
 	size_t used = (THREADS * ARENA_THREAD + threads[MAIN].allocated) / 8;
@@ -656,6 +670,39 @@ static void store_memory(void *at, unsigned size, uint64_t value)
 	}
 }
 
+static struct knowledge *find_knowledge(const struct granule *granule, uintptr_t at)
+{
+	uint64_t key = (uintptr_t)granule * 8 + at % 8;
+	size_t room = sizeof(knowledge) / sizeof(knowledge[0]);
+	for (size_t i = (size_t)(key * UINT64_C(0x9e3779b97f4a7c15) >> 40);; i++) {
+		struct knowledge *known = &knowledge[i % room];
+		if (known->key == key)
+			return known;
+		if (known->key != 0)
+			continue;
+		if (++knowledge_count == room)
+			fail("misuse: too many atomics");
+		known->key = key;
+		return known;
+	}
+}
+
+static bool is_shared(const struct knowledge *known)
+{
+	return known->writers != 0 && (known->users & (known->users - 1)) != 0;
+}
+
+static void learn(const struct location *location, unsigned self, bool wrote)
+{
+	struct knowledge *known = location->known;
+	bool before = is_shared(known);
+	known->users |= (uint8_t)(1U << self);
+	if (wrote)
+		known->writers |= (uint8_t)(1U << self);
+	if (is_shared(known) != before)
+		model_learned = true;
+}
+
 static struct location *new_location(struct granule *granule, uintptr_t at, unsigned size)
 {
 	char text[128];
@@ -679,6 +726,7 @@ static struct location *new_location(struct granule *granule, uintptr_t at, unsi
 	struct location *location = locations[location_count];
 	location->address = at;
 	location->granule = granule;
+	location->known = find_knowledge(granule, at);
 	location->count = 0;
 	location->size = size;
 	location->index = location_count++;
@@ -837,10 +885,15 @@ static bool is_barrier(const struct op *op)
 	return op->kind == OP_BARRIER || op->kind == OP_REGISTER;
 }
 
+static bool feels_barrier(const struct op *op)
+{
+	return op->location == NULL || op->object != NULL || is_shared(op->location->known);
+}
+
 bool dependent(const struct op *a, const struct op *b)
 {
 	if (is_barrier(a) || is_barrier(b))
-		return true;
+		return feels_barrier(a) && feels_barrier(b);
 	if (a->sc && b->sc &&
 	    (a->kind == OP_FENCE || b->kind == OP_FENCE || a->location == b->location))
 		return true;
@@ -862,7 +915,7 @@ static void depend(struct thread *thread, const struct op *op)
 {
 	int found[6 * THREADS];
 	unsigned self = thread->index;
-	int count = gather(found, 0, last_barrier, self);
+	int count = feels_barrier(op) ? gather(found, 0, last_barrier, self) : 0;
 	if (is_barrier(op))
 		count = gather(found, count, last_event, self);
 	if (op->sc && op->kind == OP_FENCE)
@@ -1234,7 +1287,8 @@ static int new_event(struct thread *thread, clock8 before)
 
 static void remember(const struct op *op, unsigned self, int event)
 {
-	last_event[self] = event;
+	if (feels_barrier(op))
+		last_event[self] = event;
 	if (is_barrier(op))
 		last_barrier[self] = event;
 	if (op->sc) {
@@ -1407,6 +1461,8 @@ uint64_t model_perform(struct thread *thread, bool *done)
 		}
 		report_event(thread, op, what);
 	}
+	if (location != NULL)
+		learn(location, self, wrote);
 	search_performed(op, wrote);
 	return result;
 }

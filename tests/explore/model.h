@@ -64,6 +64,7 @@ struct reader {
 struct location {
 	uintptr_t address; // as the program knows it
 	struct granule *granule;
+	struct knowledge *known;
 	struct store **order; // modification order
 	int count, room;
 	unsigned size;
@@ -232,6 +233,7 @@ uintptr_t model_offset(uintptr_t at); // in explore_memory
 uint64_t model_alone(const struct op *op, void *at, unsigned size, bool *done);
 bool model_direct(void); // no other thread: setup, finish, before main
 bool dependent(const struct op *a, const struct op *b);
+extern bool model_learned; // what was held independent until now is not: search again
 
 // ---------------------------------------------------------------------------------------------
 // search.c

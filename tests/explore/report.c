@@ -212,6 +212,8 @@ void report_stack(const char *title, uint32_t stack)
 void stack_print(const char *title, uint32_t id)
 {
 	const struct stack *stack = &stacks[id - 1];
+	if (stack->depth == 0)
+		return;
 	printf("#   %s:\n", title);
 	for (unsigned i = 0; i < stack->depth; i++)
 		printf("#     %s\n", describe(stack->pcs[i]));

@@ -799,17 +799,27 @@ static void begin_case(const struct explore_case *explored)
 	phase = IDLE;
 }
 
-PUBLIC void explore_run(const struct explore_case *explored, unsigned how, double seconds,
-			struct explore_result *into)
+// Also in the middle: the executions until now were of a search that took too much for independent.
+static void begin_search(struct explore_result *into)
 {
+	uint64_t executions = into->executions;
 	memset(into, 0, sizeof(*into));
-	results = into;
-	begin_case(explored);
+	into->executions = executions;
 	graph_count = 0;
 	if (graph_room > 0)
 		memset(graphs, 0, graph_room * sizeof(*graphs));
-	mode = how & EXPLORE_BRUTE ? BRUTE : how & EXPLORE_RANDOMLY ? RANDOM : EXHAUSTIVE;
 	replayed = 0;
+	model_learned = false;
+}
+
+PUBLIC void explore_run(const struct explore_case *explored, unsigned how, double seconds,
+			struct explore_result *into)
+{
+	into->executions = 0;
+	begin_search(into);
+	results = into;
+	begin_case(explored);
+	mode = how & EXPLORE_BRUTE ? BRUTE : how & EXPLORE_RANDOMLY ? RANDOM : EXHAUSTIVE;
 	recording = false;
 	longest = 64;
 	uint64_t begun = now_ns();
@@ -838,6 +848,10 @@ PUBLIC void explore_run(const struct explore_case *explored, unsigned how, doubl
 		if (steps > longest)
 			longest = steps;
 		model_end_execution();
+		if (model_learned && mode == EXHAUSTIVE) {
+			begin_search(into);
+			continue;
+		}
 		if (mode == RANDOM) {
 			if (into->executions >= explored->random)
 				break;
