@@ -183,7 +183,8 @@ static inline void live_or_die(void)
 		die();
 }
 
-static uint64_t perform(struct op op, const volatile void *at, unsigned size, bool *done)
+static inline __attribute__((always_inline)) uint64_t perform(struct op op, const volatile void *at,
+							      unsigned size, bool *done)
 {
 	op.reads = op.kind != OP_STORE;
 	op.sc =
@@ -369,10 +370,21 @@ PUBLIC unsigned explore_choose(unsigned count)
 	return (unsigned)search_choose((int)count, ~0ULL);
 }
 
+PUBLIC void explore_await_begin(void)
+{
+	current->awaiting = 0;
+	current->overflow = false;
+	current->wrote = false;
+}
+
 PUBLIC void explore_await_change(void)
 {
-	if (model_direct() || current->awaiting == 0)
+	if (model_direct())
 		return;
+	if (current->awaiting == 0) {
+		search_step(); // it has read nothing, so nothing can change: at least it ends
+		return;
+	}
 	live_or_die();
 	if (recording)
 		report_event(current, NULL, "awaits a change");

@@ -58,12 +58,15 @@ struct explore_case {
 // cases in which the time-out is the recovery, as after a death. Without it a lost wake-up is
 // found although the wait is bounded.
 #define EXPLORE_TIME_PASSES 1U
-// The space may be too large: stop after --time without calling it a failure.
+// The space may be too large: after --time (5 seconds) go on with 50,000 random executions.
 #define EXPLORE_PARTIAL 2U
+// A lock byte that is found free orders, but brings no happens-before: what a checker sees that does
+// not know the kernel's locks. For the edges that are there for its sake.
+#define EXPLORE_LOCKS_UNSEEN 4U
 
 // Explores each case and prints TAP. Options: --list, --case NAME (a part of it), --seed SEED
 // (replay one execution, as printed with a failure), --random N, --time SECONDS for each case,
-// --brute (no reduction), --keep-going is implied: one failure per case.
+// --brute (no reduction), --verbose. A case ends with its first failure.
 int explore_main(int argc, char **argv, const struct explore_case *cases, unsigned count);
 
 // One case without TAP: for tests of the explorer itself.
@@ -72,9 +75,9 @@ struct explore_result {
 	uint64_t complete;   // ran to the end
 	uint64_t redundant;  // broken off, because others stand for them
 	uint64_t failed;
-	uint64_t graphs; // different ones among the complete
-	uint64_t sum;    // of their numbers
-	uint64_t nanoseconds;
+	uint64_t graphs;      // different ones among the complete
+	uint64_t sum;         // of their numbers
+	uint64_t nanoseconds; // of CPU time
 	bool exhausted;
 	char message[512]; // of the first failure, or of all, one in each line
 	char seed[4096];   // of the first failure
@@ -123,6 +126,9 @@ void explore_seat_holder(unsigned thread, int fd, uint32_t index);
 // which it read something else in the first place have the same effects. So such a round must leave
 // nothing behind that matters.
 void explore_await_change(void);
+// The first round begins here. Without it, it began with the thread (or the last await); with it,
+// fewer executions are needed.
+void explore_await_begin(void);
 
 // ---------------------------------------------------------------------------------------------
 // The seams: defined here, so this file comes before any of tandem's.

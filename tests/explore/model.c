@@ -520,7 +520,7 @@ static void check_usable(const struct granule *granule, uintptr_t at, size_t siz
 	}
 }
 
-static void check_cell(struct cell *cell, uintptr_t at, size_t size, bool write, void *pc)
+static inline void check_cell(struct cell *cell, uintptr_t at, size_t size, bool write, void *pc)
 {
 	unsigned self = current->index;
 	clock8 known = ordered(current);
@@ -571,7 +571,8 @@ static void check_against_atomics(struct granule *granule, uintptr_t at, size_t 
 static void plain_granule(struct granule *granule, uintptr_t at, size_t size, bool write, void *pc)
 {
 	touch(granule, at);
-	check_usable(granule, at, size, pc);
+	if (granule->freed || at % 8 + size > granule->valid)
+		check_usable(granule, at, size, pc);
 	uint8_t first = at % 8;
 	if (granule->atomic & (((1U << size) - 1) << first))
 		check_against_atomics(granule, at, size, write, pc);
@@ -1177,7 +1178,8 @@ void model_fence(struct thread *thread, int order)
 
 static void acquire_object(struct thread *thread, const struct object *object)
 {
-	thread->hb = later(thread->hb, object->hb);
+	if (object->kind != OBJECT_SEAT || !(running_case->flags & EXPLORE_LOCKS_UNSEEN))
+		thread->hb = later(thread->hb, object->hb);
 	thread->coherence = later(thread->coherence, object->coherence);
 	if (object->fence > thread->fence)
 		thread->fence = object->fence;

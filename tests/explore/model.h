@@ -21,6 +21,18 @@
 typedef int16_t clock8 __attribute__((vector_size(16)));
 #define CLOCK_MAX INT16_MAX
 
+#ifdef __SSE2__
+#	include <emmintrin.h>
+static inline clock8 later(clock8 a, clock8 b)
+{
+	return (clock8)_mm_max_epi16((__m128i)a, (__m128i)b);
+}
+
+static inline bool any(clock8 mask)
+{
+	return _mm_movemask_epi8((__m128i)mask) != 0;
+}
+#else
 static inline clock8 later(clock8 a, clock8 b)
 {
 	clock8 mask = a > b;
@@ -33,6 +45,7 @@ static inline bool any(clock8 mask)
 	halves two = (halves)mask;
 	return (two[0] | two[1]) != 0;
 }
+#endif
 
 // ---------------------------------------------------------------------------------------------
 // Locations
@@ -245,6 +258,7 @@ extern bool fresh;     // this event was not part of an earlier execution
 
 // The calling thread wants to do its op: returns when it is its turn.
 void search_schedule(void);
+void search_step(void);  // one more, and not without end
 void search_block(void); // the calling thread waits: its state says for what
 int search_choose(int count, unsigned long long allowed);
 void search_race(int event, unsigned thread, clock8 trace);

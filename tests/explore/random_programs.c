@@ -132,6 +132,8 @@ static uint32_t perform(const struct operation *op)
 {
 	int fd = 10 + (int)explore_thread();
 	uint32_t value;
+	if (op->failure == __ATOMIC_RELAXED)
+		explore_await_begin();
 	switch (op->what) {
 	case LOAD:
 		return do_load(op);

@@ -453,6 +453,14 @@ static void unstick(void)
 	fail("deadlock: %s", text);
 }
 
+void search_step(void)
+{
+	if (++steps > (running_case->steps ? running_case->steps : 5000))
+		fail("livelock: no end after %u steps (a loop that waits needs "
+		     "explore_await_change)",
+		     steps - 1);
+}
+
 // The running thread has said what it does next, waits, or has ended: who goes?
 static void schedule(void)
 {
@@ -466,10 +474,7 @@ static void schedule(void)
 		unstick();
 	if (enabled >> self->index & 1 && !self->pending)
 		return; // it goes on at once, to its next operation
-	if (++steps > (running_case->steps ? running_case->steps : 5000))
-		fail("livelock: no end after %u steps (a loop that waits needs "
-		     "explore_await_change)",
-		     steps - 1);
+	search_step();
 	struct thread *next = &threads[pick(enabled, self->index)];
 	if (next != self)
 		switch_to(next);
@@ -700,10 +705,10 @@ static void minimize(char *seed, size_t room)
 // ---------------------------------------------------------------------------------------------
 // One case
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec now;
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
 }
 
@@ -822,8 +827,8 @@ PUBLIC void explore_run(const struct explore_case *explored, unsigned how, doubl
 	mode = how & EXPLORE_BRUTE ? BRUTE : how & EXPLORE_RANDOMLY ? RANDOM : EXHAUSTIVE;
 	recording = false;
 	longest = 64;
-	uint64_t begun = now_ns();
-	uint64_t end = begun + (uint64_t)(seconds * 1e9);
+	uint64_t begun = now_ns(CLOCK_PROCESS_CPUTIME_ID);
+	uint64_t end = now_ns(CLOCK_MONOTONIC) + (uint64_t)(seconds * 1e9);
 	for (;;) {
 		if (mode == RANDOM)
 			prepare_random(into->executions * UINT64_C(0x2545f4914f6cdd1d) + 1);
@@ -859,10 +864,10 @@ PUBLIC void explore_run(const struct explore_case *explored, unsigned how, doubl
 			into->exhausted = true;
 			break;
 		}
-		if (into->executions % 1024 == 0 && now_ns() > end)
+		if (into->executions % 1024 == 0 && now_ns(CLOCK_MONOTONIC) > end)
 			break;
 	}
-	into->nanoseconds = now_ns() - begun;
+	into->nanoseconds = now_ns(CLOCK_PROCESS_CPUTIME_ID) - begun;
 	phase = IDLE;
 	current = &threads[MAIN];
 }
@@ -895,7 +900,6 @@ __attribute__((noreturn)) static void usage(const char *program, int status)
 
 static void parse(int argc, char **argv)
 {
-	options.seconds = getenv("TANDEM_SOAK") ? 3600 : 120;
 	for (int i = 1; i < argc; i++) {
 		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 		char *end = NULL;
@@ -984,12 +988,24 @@ static bool run_case(const struct explore_case *explored)
 	static struct explore_result found;
 	struct explore_case changed = *explored;
 	unsigned how = options.brute ? EXPLORE_BRUTE : 0;
+	bool partial = explored->flags & EXPLORE_PARTIAL;
+	double seconds = options.seconds > 0     ? options.seconds
+			 : getenv("TANDEM_SOAK") ? 3600
+			 : partial               ? 5
+						 : 120;
+	if (getenv("TANDEM_SOAK"))
+		changed.random *= 50;
 	if (options.random)
 		changed.random = (unsigned)options.random;
 	if (changed.random)
 		how = EXPLORE_RANDOMLY;
-	explore_run(&changed, how, options.seconds, &found);
+	explore_run(&changed, how, seconds, &found);
 	print_counts(&found, changed.random ? "random" : options.brute ? "brute force" : "all");
+	if (partial && how == 0 && found.failed == 0 && !found.exhausted) {
+		changed.random = 50000;
+		explore_run(&changed, EXPLORE_RANDOMLY, seconds, &found);
+		print_counts(&found, "the rest at random");
+	}
 	if (found.failed > 0) {
 		char message[512];
 		char seed[sizeof(found.seed)];

@@ -21,11 +21,12 @@ static struct {
 	uint32_t slots[CAPACITY];
 } lamport;
 
-#define ELEMENTS 6U
+#define ELEMENTS 10U
 
 static void lamport_push(void)
 {
 	for (uint32_t i = 0; i < ELEMENTS; i++) {
+		explore_await_begin();
 		while (i - __atomic_load_n(&lamport.head, ACQ) == CAPACITY)
 			explore_await_change();
 		lamport.slots[i % CAPACITY] = i + 1;
@@ -37,6 +38,7 @@ static void lamport_push(void)
 	static void name(void)                                                                     \
 	{                                                                                          \
 		for (uint32_t i = 0; i < ELEMENTS; i++) {                                          \
+			explore_await_begin();                                                     \
 			while (__atomic_load_n(&lamport.tail, see) == i)                           \
 				explore_await_change();                                            \
 			EXPLORE_CHECK(lamport.slots[i % CAPACITY] == i + 1, "in order");           \
@@ -68,6 +70,7 @@ static void vyukov_setup(void)
 static inline __attribute__((always_inline)) uint32_t claim(uint32_t *index, uint32_t ahead,
 							    int order)
 {
+	explore_await_begin();
 	for (;;) {
 		uint32_t position = __atomic_load_n(index, RLX);
 		struct cell *cell = &vyukov.cells[position % CAPACITY];
@@ -131,7 +134,7 @@ static void all_out(void)
 }
 
 static const struct explore_case cases[] = {
-    {.name = "Lamport's ring, two threads, six elements", .threads = {lamport_push, lamport_pop}},
+    {.name = "Lamport's ring, two threads, ten elements", .threads = {lamport_push, lamport_pop}},
     {.name = "Lamport's ring with a relaxed look at the tail",
      .threads = {lamport_push, lamport_pop_unseen},
      .expect = "data race"},
