@@ -1057,9 +1057,35 @@ static void test_check(void)
 	numbers_end(&ring);
 }
 
+static void test_never_attached(void)
+{
+	struct tdm_spsc_producer out;
+	struct tdm_spsc_consumer in;
+	uint64_t value = 0;
+	size_t done = 1;
+	void *slot = TDM_NULL;
+	const void *seen = TDM_NULL;
+	tap_case("a zero-filled handle that was never attached is refused");
+	memset(&out, 0, sizeof(out));
+	memset(&in, 0, sizeof(in));
+	CHECK_STATUS(tdm_spsc_try_push(&out, &value), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_push(&out, &value), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_try_push_n(&out, &value, 1, &done), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_try_reserve(&out, &slot), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_commit(&out), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_producer_detach(&out), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_try_pop(&in, &value), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_pop(&in, &value), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_try_pop_n(&in, &value, 1, &done), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_try_peek(&in, &seen), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_release(&in), TDM_INVALID);
+	CHECK_STATUS(tdm_spsc_consumer_detach(&in), TDM_INVALID);
+}
+
 int main(void)
 {
 	alarm(120);
+	test_never_attached();
 	test_layout();
 	test_sizes();
 	test_attach();

@@ -163,6 +163,12 @@ tdm_inline tdm_atomic_u64 *tdm_slots_sequence_(unsigned char *slots, uint64_t po
 TDM_PROCESS_WIDE tdm_atomic_u32 tdm_slots_yes_ = {1};
 TDM_PROCESS_WIDE tdm_atomic_u32 tdm_slots_no_ = {0};
 
+// False: the handle came through a fork, or was never attached.
+tdm_inline bool tdm_slots_unforked_(const tdm_atomic_u32 *unforked)
+{
+	return tdm_likely(unforked != TDM_NULL) && tdm_likely(tdm_load_relaxed_u32(unforked) != 0);
+}
+
 #if TDM_UNDER_TSAN && !defined(__clang__)
 // gcc expands a memcpy of constant size behind ThreadSanitizer's back, and a user's race on the
 // element would go unreported.

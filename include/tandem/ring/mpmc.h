@@ -570,7 +570,7 @@ tdm_function enum tdm_status tdm_mpmc_producer_attach_(struct tdm_mpmc_producer 
 }
 
 // Becomes one of the producers. `elem_size` must be the ring's, or 0 for whatever that is; `self`
-// is NULL for a plain ring. A handle is attached before anything else is done with it.
+// is NULL for a plain ring. Until then a zero-filled handle answers TDM_INVALID to everything.
 // TDM_BUSY: the participant has another producer's handle here. TDM_NEEDS_PARTICIPANT, TDM_INVALID:
 // robust without a participant, plain with one, or one of another segment. TDM_WRONG_KIND,
 // TDM_WRONG_TYPE, TDM_NOT_INITIALIZED, TDM_OLDER_LAYOUT, TDM_NEWER_LAYOUT, TDM_BAD_GEOMETRY,
@@ -755,7 +755,7 @@ tdm_inline enum tdm_status tdm_mpmc_try_push_(struct tdm_mpmc_producer *producer
 	struct tdm_mpmc_shm *shm = producer->view.shm;
 	tdm_atomic_u64 *intent = producer->intent;
 	uint32_t losses = 0;
-	for (uint32_t i = 0; i < TDM_RETRIES_ && tdm_load_relaxed_u32(producer->view.unforked) != 0;
+	for (uint32_t i = 0; i < TDM_RETRIES_ && tdm_slots_unforked_(producer->view.unforked);
 	     i++) {
 		uint64_t position = tdm_load_relaxed_u64(&shm->tail);
 		tdm_atomic_u64 *slot = tdm_slots_sequence_(producer->view.slots, position,
@@ -1016,7 +1016,7 @@ tdm_inline enum tdm_status tdm_mpmc_try_pop_n_(struct tdm_mpmc_consumer *consume
 	if (count == 0)
 		return TDM_OK;
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
-		if (tdm_unlikely(tdm_load_relaxed_u32(consumer->view.unforked) == 0))
+		if (tdm_unlikely(!tdm_slots_unforked_(consumer->view.unforked)))
 			break;
 		if (tdm_unlikely(intent != TDM_NULL &&
 				 (tdm_load_relaxed_u64(intent) & TDM_MPMC_ORPHAN_) != 0)) {
@@ -1360,14 +1360,16 @@ struct tdm_mpmc_info {
 	uint64_t capacity;
 	uint64_t type_tag;
 	bool plain;
-	uint64_t pushed; // positions claimed by producers since init, finished or not
-	uint64_t popped; // positions claimed by consumers
-	uint64_t held;   // of these, elements that are not released: taken, or under way
+	uint64_t pushed;  // positions claimed by producers since init, finished or not
+	uint64_t popped;  // positions claimed by consumers
+	uint64_t held;    // of these, elements that are not released: taken, or under way
+	uint32_t attempt; // the highest that a held element is at; 0: none is held
 	uint32_t producers;
 	uint32_t consumers; // handles in seats, dead or alive
 };
 
-// Reads only. Exact when nobody is at work, a moment's view otherwise.
+// Reads only. Exact when nobody is at work, a moment's view otherwise. TDM_CORRUPT: more was popped
+// than pushed.
 tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_check(struct tdm_span span,
 							  struct tdm_mpmc_info *info)
 {
@@ -1390,13 +1392,46 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_check(struct tdm_span span,
 		info->producers += (roles & TDM_MPMC_PRODUCES_) != 0 ? 1U : 0U;
 		info->consumers += (roles & TDM_MPMC_CONSUMES_) != 0 ? 1U : 0U;
 	}
+	if (info->popped > info->pushed)
+		return TDM_CORRUPT;
 	uint64_t oldest = info->pushed > slots.capacity ? info->pushed - slots.capacity : 0;
 	for (uint64_t p = oldest; p < info->popped; p++) {
 		uint64_t sequence =
 		    tdm_load_relaxed_u64(tdm_slots_sequence_(first, p, slots.mask, slots.stride));
-		info->held +=
-		    (sequence & TDM_MPMC_POSITION_) == ((p + 1) & TDM_MPMC_POSITION_) ? 1U : 0U;
+		if ((sequence & TDM_MPMC_POSITION_) != ((p + 1) & TDM_MPMC_POSITION_))
+			continue;
+		uint32_t attempt = TDM_CAST(uint32_t, sequence >> TDM_MPMC_ATTEMPTS_SHIFT_) + 1;
+		if (attempt > info->attempt)
+			info->attempt = attempt;
+		info->held++;
 	}
+	return TDM_OK;
+}
+
+// Who takes part from a seat of the segment.
+struct tdm_mpmc_seat_info {
+	uint64_t generation; // of the participant; 0: nobody ever
+	bool produces;
+	bool consumes;
+};
+
+// Reads only. TDM_NOT_FOUND: no such seat, as always in a plain ring.
+tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_seat(struct tdm_span span, uint32_t index,
+							 struct tdm_mpmc_seat_info *info)
+{
+	struct tdm_slots slots;
+	memset(info, 0, sizeof(*info));
+	enum tdm_status status = tdm_slots_open_(&tdm_mpmc_layout_, span, 0, 0, 0, &slots);
+	if (status != TDM_OK)
+		return status;
+	if (index >= slots.seats)
+		return TDM_NOT_FOUND;
+	struct tdm_mpmc_part *part =
+	    &TDM_AT_(struct tdm_mpmc_part, span.base, sizeof(struct tdm_mpmc_shm))[index];
+	info->generation = tdm_load_relaxed_u64(&part->generation);
+	uint64_t roles = tdm_load_relaxed_u64(&part->roles);
+	info->produces = (roles & TDM_MPMC_PRODUCES_) != 0;
+	info->consumes = (roles & TDM_MPMC_CONSUMES_) != 0;
 	return TDM_OK;
 }
 

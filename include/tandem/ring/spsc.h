@@ -338,7 +338,7 @@ tdm_function enum tdm_status tdm_spsc_producer_attach_(struct tdm_spsc_producer 
 }
 
 // Becomes the producer. `elem_size` must be the ring's, or 0 for whatever that is; `self` is NULL
-// for a plain ring. A handle is attached before anything else is done with it.
+// for a plain ring. Until then a zero-filled handle answers TDM_INVALID to everything.
 // TDM_BUSY: a live participant is. TDM_NEEDS_PARTICIPANT, TDM_INVALID: robust without a
 // participant, plain with one, or one of another segment. TDM_WRONG_KIND, TDM_WRONG_TYPE,
 // TDM_NOT_INITIALIZED, TDM_OLDER_LAYOUT, TDM_NEWER_LAYOUT, TDM_BAD_GEOMETRY, TDM_READ_ONLY: as
@@ -531,7 +531,7 @@ tdm_inline enum tdm_status tdm_spsc_room_(struct tdm_spsc_producer *producer)
 			return answer.status;
 		producer->limit = answer.position;
 	}
-	return tdm_likely(tdm_load_relaxed_u32(producer->unforked) != 0) ? TDM_OK : TDM_FORKED;
+	return tdm_slots_unforked_(producer->unforked) ? TDM_OK : TDM_FORKED;
 }
 
 tdm_inline void tdm_spsc_put_(tdm_atomic_u64 *sequence, uint64_t tail, const void *elem,
@@ -675,7 +675,7 @@ tdm_inline unsigned char *tdm_spsc_ready_(struct tdm_spsc_consumer *consumer, ui
 					  uint64_t offset, uint64_t stride, enum tdm_status *status)
 {
 	uint64_t sequence = 0;
-	if (tdm_likely(tdm_load_relaxed_u32(consumer->unforked) != 0)) {
+	if (tdm_slots_unforked_(consumer->unforked)) {
 		tdm_atomic_u64 *slot =
 		    tdm_slots_sequence_(consumer->slots, head, consumer->geometry.mask, stride);
 		sequence = tdm_load_acquire_u64(slot); // E1, pairs with push
