@@ -1368,8 +1368,7 @@ struct tdm_mpmc_info {
 	uint32_t consumers; // handles in seats, dead or alive
 };
 
-// Reads only. Exact when nobody is at work, a moment's view otherwise. TDM_CORRUPT: more was popped
-// than pushed.
+// Reads only. Exact when nobody is at work, a moment's view otherwise.
 tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_check(struct tdm_span span,
 							  struct tdm_mpmc_info *info)
 {
@@ -1392,8 +1391,8 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_check(struct tdm_span span,
 		info->producers += (roles & TDM_MPMC_PRODUCES_) != 0 ? 1U : 0U;
 		info->consumers += (roles & TDM_MPMC_CONSUMES_) != 0 ? 1U : 0U;
 	}
-	if (info->popped > info->pushed)
-		return TDM_CORRUPT;
+	if (info->pushed < info->popped)
+		info->pushed = info->popped; // the two were read in the other order
 	uint64_t oldest = info->pushed > slots.capacity ? info->pushed - slots.capacity : 0;
 	for (uint64_t p = oldest; p < info->popped; p++) {
 		uint64_t sequence =
