@@ -111,6 +111,11 @@ WRAPPED(void *, memset, (void *to, int byte, size_t size))
 	return memset(to, byte, size);
 }
 
+// Newer versions of clang call these.
+PUBLIC void *__tsan_memcpy(void *, const void *, size_t) __attribute__((alias("__wrap_memcpy")));
+PUBLIC void *__tsan_memmove(void *, const void *, size_t) __attribute__((alias("__wrap_memmove")));
+PUBLIC void *__tsan_memset(void *, int, size_t) __attribute__((alias("__wrap_memset")));
+
 WRAPPED(int, memcmp, (const void *a, const void *b, size_t size))
 {
 	model_plain((uintptr_t)a, size, false, PC);

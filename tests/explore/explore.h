@@ -60,8 +60,8 @@ struct explore_case {
 #define EXPLORE_TIME_PASSES 1U
 // The space may be too large: after --time (5 seconds) go on with 50,000 random executions.
 #define EXPLORE_PARTIAL 2U
-// A lock byte that is found free orders, but brings no happens-before: what a checker sees that does
-// not know the kernel's locks. For the edges that are there for its sake.
+// A lock byte that is found free orders, but brings no happens-before: what a checker sees that
+// does not know the kernel's locks. For the edges that are there for its sake.
 #define EXPLORE_LOCKS_UNSEEN 4U
 
 // Explores each case and prints TAP. Options: --list, --case NAME (a part of it), --seed SEED

@@ -5,10 +5,15 @@
 
 #include <stddef.h>
 
-#if defined(__x86_64__) || defined(__aarch64__) || defined(__i386__)
-#	define FIBER_OWN_SWITCH 1
-#else
-#	define FIBER_OWN_SWITCH 0
+// The C library's switch makes a system call for the signal mask.
+#ifndef FIBER_OWN_SWITCH
+#	ifdef __x86_64__
+#		define FIBER_OWN_SWITCH 1
+#	else
+#		define FIBER_OWN_SWITCH 0
+#	endif
+#endif
+#if !FIBER_OWN_SWITCH
 #	include <ucontext.h>
 #endif
 

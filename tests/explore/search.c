@@ -423,8 +423,10 @@ static void unstick(void)
 	}
 	if (ended)
 		leave(COMPLETE);
+	// In others the waiting one reads what is newest. This one is not broken off where it begins
+	// to wait: what it has read before is still to meet the stores of others.
 	if (!stuck)
-		leave(REDUNDANT); // in others the waiting one reads what is newest
+		leave(REDUNDANT);
 	if (first != NULL && running_case->flags & EXPLORE_TIME_PASSES) {
 		first->state = RUNS;
 		first->timed_out = true;
