@@ -423,8 +423,8 @@ static void unstick(void)
 	}
 	if (ended)
 		leave(COMPLETE);
-	// In others the waiting one reads what is newest. This one is not broken off where it begins
-	// to wait: what it has read before is still to meet the stores of others.
+	// In others the waiting one reads what is newest. It was not broken off at once: what was
+	// read before has to meet the stores of others first.
 	if (!stuck)
 		leave(REDUNDANT);
 	if (first != NULL && running_case->flags & EXPLORE_TIME_PASSES) {
