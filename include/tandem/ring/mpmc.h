@@ -384,7 +384,8 @@ tdm_function bool tdm_mpmc_unreleased_(const struct tdm_mpmc_view_ *view, uint64
 	       (sequence & TDM_MPMC_POSITION_) == ((position + 1) & TDM_MPMC_POSITION_);
 }
 
-// The oldest position that a consumer who is dead, or gave it up, has left behind.
+// The oldest position that a consumer who is dead, or gave it up, has left behind, and that nobody
+// has taken over since: that one must not stand before the younger ones until it is released.
 tdm_function bool tdm_mpmc_find_orphan_(const struct tdm_mpmc_view_ *view, uint64_t *oldest)
 {
 	bool found = false;
@@ -408,6 +409,9 @@ tdm_function bool tdm_mpmc_find_orphan_(const struct tdm_mpmc_view_ *view, uint6
 				    tdm_table_dead_(&view->self->table, k, generation) != TDM_OK)
 					break;
 				asked = true;
+				if (tdm_mpmc_scan_(view, TDM_MPMC_POP_, TDM_MPMC_WORDS_ - 1,
+						   position) != TDM_MPMC_ABANDONED_)
+					continue;
 				*oldest = position;
 				found = true;
 			}
