@@ -696,11 +696,11 @@ static bool is_shared(const struct knowledge *known)
 static void learn(const struct location *location, unsigned self, bool wrote)
 {
 	struct knowledge *known = location->known;
-	bool before = is_shared(known);
+	struct knowledge before = *known;
 	known->users |= (uint8_t)(1U << self);
 	if (wrote)
 		known->writers |= (uint8_t)(1U << self);
-	if (is_shared(known) != before)
+	if (known->users != before.users || known->writers != before.writers)
 		model_learned = true;
 }
 
@@ -891,10 +891,40 @@ static bool feels_barrier(const struct op *op)
 	return op->location == NULL || op->object != NULL || is_shared(op->location->known);
 }
 
-bool dependent(const struct op *a, const struct op *b)
+// Some orders with a barrier allow all that the other order allows, and so stand for it. A store to
+// a location that nobody else writes may come after the barrier: then nobody has to see it yet.
+static bool better_after(const struct knowledge *known, unsigned self)
 {
-	if (is_barrier(a) || is_barrier(b))
-		return feels_barrier(a) && feels_barrier(b);
+	return known->writers == 1U << self;
+}
+
+// A load from a location that only the barrier's thread writes, and nobody else uses, may come
+// before it: then it does not have to see anything yet.
+static bool better_before(const struct knowledge *known, unsigned self, unsigned barrier)
+{
+	return known->writers == 1U << barrier &&
+	       (known->users & ~(1U << barrier | 1U << self)) == 0;
+}
+
+static bool only_loads(const struct op *op)
+{
+	return op->kind == OP_LOAD && !op->sc;
+}
+
+static bool only_stores(const struct op *op)
+{
+	return op->kind == OP_STORE && !op->sc;
+}
+
+bool dependent(const struct op *a, unsigned of_a, const struct op *b, unsigned of_b)
+{
+	if (is_barrier(a) || is_barrier(b)) {
+		if (!feels_barrier(a) || !feels_barrier(b))
+			return false;
+		if (only_stores(a) && better_after(a->location->known, of_a))
+			return false; // b, asleep, stands for what would come now
+		return !(only_loads(b) && better_before(b->location->known, of_b, of_a));
+	}
 	if (a->sc && b->sc &&
 	    (a->kind == OP_FENCE || b->kind == OP_FENCE || a->location == b->location))
 		return true;
@@ -910,15 +940,34 @@ static int gather(int *found, int count, const int32_t *last, unsigned self)
 	return count;
 }
 
+// Of each thread the last event that a barrier has to come after.
+static int gather_for_barrier(int *found, int count, unsigned self)
+{
+	for (unsigned i = 0; i < thread_count; i++) {
+		int event = i == self ? -1 : last_event[i];
+		for (; event >= 0; event--) {
+			const struct event *each = &events[event];
+			if (each->thread == i && each->feels_barrier &&
+			    !(each->loads && better_before(each->location->known, i, self)))
+				break;
+		}
+		if (event >= 0)
+			found[count++] = event;
+	}
+	return count;
+}
+
 // Orders the event behind those that it depends on, and tells the search which of them could have
 // come after it.
 static void depend(struct thread *thread, const struct op *op)
 {
 	int found[6 * THREADS];
 	unsigned self = thread->index;
-	int count = feels_barrier(op) ? gather(found, 0, last_barrier, self) : 0;
+	int count = 0;
+	if (feels_barrier(op) && !(only_stores(op) && better_after(op->location->known, self)))
+		count = gather(found, 0, last_barrier, self);
 	if (is_barrier(op))
-		count = gather(found, count, last_event, self);
+		count = gather_for_barrier(found, count, self);
 	if (op->sc && op->kind == OP_FENCE)
 		count = gather(found, count, last_sc, self);
 	if (op->sc && op->location != NULL) {
@@ -1271,7 +1320,7 @@ static uint64_t perform_object(struct thread *thread, const struct op *op)
 	}
 }
 
-static int new_event(struct thread *thread, clock8 before)
+static int new_event(struct thread *thread, const struct op *op, clock8 before)
 {
 	if (event_count == event_room) {
 		event_room = event_room ? 2 * event_room : 1024;
@@ -1282,6 +1331,9 @@ static int new_event(struct thread *thread, clock8 before)
 	struct event *event = &events[event_count];
 	event->before = before;
 	event->node = search_node();
+	event->location = op->location;
+	event->loads = only_loads(op);
+	event->feels_barrier = feels_barrier(op);
 	event->thread = thread->index;
 	event->tick = thread->hb[thread->index];
 	return event_count++;
@@ -1363,7 +1415,7 @@ uint64_t model_perform(struct thread *thread, bool *done)
 	}
 	clock8 before = ticks;
 	tick(thread);
-	int event = new_event(thread, before);
+	int event = new_event(thread, op, before);
 	if (reduced)
 		depend(thread, op);
 	if (op->kind == OP_WAIT)

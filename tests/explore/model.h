@@ -210,6 +210,9 @@ struct event {         // of one execution, in the order of execution
 	clock8 before; // every thread's events until then
 	clock8 trace;
 	int32_t node; // the choice that led to it, or -1
+	struct location *location;
+	bool loads; // and nothing else
+	bool feels_barrier;
 	int16_t tick;
 	uint8_t thread;
 };
@@ -245,7 +248,8 @@ uintptr_t model_offset(uintptr_t at); // in explore_memory
 // The same operations where there is no other thread.
 uint64_t model_alone(const struct op *op, void *at, unsigned size, bool *done);
 bool model_direct(void); // no other thread: setup, finish, before main
-bool dependent(const struct op *a, const struct op *b);
+// Does b, of thread `of_b`, depend on a, of thread `of_a`, which comes now?
+bool dependent(const struct op *a, unsigned of_a, const struct op *b, unsigned of_b);
 extern bool model_learned; // what was held independent until now is not: search again
 
 // ---------------------------------------------------------------------------------------------

@@ -247,6 +247,7 @@ static const struct kind kinds[] = {
     {"plain accesses between", 3, 2, 1500, "lsrwaf", 0, 0},
     {"loops that wait", 3, 2, 1500, "lsAqqpr", 0, 0},
     {"membarrier", 3, 2, 1000, "lslsbbf", 0, 0},
+    {"membarrier in two long threads", 2, 5, 800, "llssba", 0, 0},
     {"futexes", 3, 2, 1000, "lssvvkkb", 0, 1},
     {"lock bytes", 3, 3, 600, "lsttood", 0, 0},
     {"lock bytes and death", 3, 2, 600, "lsttooda", 7, 0},

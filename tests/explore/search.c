@@ -19,6 +19,10 @@
 //               newer than its sleep. (Not so for seq_cst: whether it may read the new store
 //               depends on what came before, in an order that may have to be reversed first.)
 //
+// A membarrier depends on everything that several threads use, in both directions; but where one
+// order allows all that the other one does (model.c), only that one is tried. Two-sided pairs of a
+// store and a load are what is left.
+//
 // Loops that wait: see explore_await_change. Random search is PCT (Burckhardt, Kothari, Musuvathi
 // and Nagarakatte, "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", ASPLOS
 // 2010) for threads; loads prefer the newest store.
@@ -228,7 +232,8 @@ void search_performed(const struct op *op, bool wrote)
 		unsigned i = (unsigned)__builtin_ctz(left);
 		const struct op *next = &threads[i].op;
 		bool readable = wrote && next->reads && next->location == op->location;
-		if (dependent(op, next) || (readable && (next->sc || next->object != NULL))) {
+		if (dependent(op, current->index, next, i) ||
+		    (readable && (next->sc || next->object != NULL))) {
 			asleep &= ~(1U << i);
 			half_awake &= ~(1U << i);
 		} else if (readable) {
