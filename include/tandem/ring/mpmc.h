@@ -734,6 +734,7 @@ tdm_cold struct tdm_mpmc_answer_ tdm_mpmc_full_(struct tdm_mpmc_view_ view, uint
 	if (tdm_mpmc_skip_(&view, head)) {
 		tdm_event_notify(&view.shm->not_empty);
 		answer.status = TDM_OK;
+		answer.doubts--; // there may be more of a batch: the next refusal looks at once
 	}
 	return answer;
 }
@@ -914,6 +915,7 @@ tdm_cold struct tdm_mpmc_answer_ tdm_mpmc_empty_(struct tdm_mpmc_view_ view, uin
 	if (tdm_mpmc_skip_(&view, position)) {
 		tdm_event_notify(&view.shm->not_full);
 		answer.status = TDM_OK;
+		answer.doubts--; // there may be more of a batch: the next refusal looks at once
 	} else {
 		answer.status = TDM_NOT_FOUND;
 	}
