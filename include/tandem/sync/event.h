@@ -14,11 +14,12 @@
 // Memory     Zero-filled memory is a valid event. Wake-ups coalesce, and none is lost.
 //
 // Edges
-//   E1  The waker's publishing store, or the event word (seq_cst RMW, FENCED events and processes
-//       without membarrier), with the waiter's arming seq_cst RMW: one of the two sides sees the
-//       other. Without FENCED the waiter's membarrier stands for the waker's fence (base/fence.h).
-//   E2  The waker's CAS that clears ARMED (release) with the waiter's next arming RMW (acquire):
-//       who finds the event disarmed also finds what was published before the wake-up.
+//   E1  The waker's RMW of the event word (release), after its publishing store, with the waiter's
+//       arming RMW (acquire), before its last look. Of two RMWs of one word the later one reads
+//       what the earlier one wrote: either the waiter sees what was published, or the waker sees
+//       the event armed. The CAS that disarms is in the release sequence of the same waker's RMW
+//       and needs no order of its own. Without FENCED a registered waker only looks, and the
+//       waiter's membarrier stands for its RMW (base/fence.h).
 //
 // Crashes
 //   C1  A waker dies between its publishing store and the wake-up: a sleeper finds out at the end
@@ -92,12 +93,12 @@ tdm_function void tdm_event_init(struct tdm_event *event)
 tdm_cold void tdm_event_notify_slow_(struct tdm_event *event)
 {
 	(void)tdm_fence_register_();
-	uint32_t word = tdm_fetch_or_seq_cst_u32(&event->word, 0); // E1, pairs with prepare
+	uint32_t word = tdm_fetch_or_release_u32(&event->word, 0); // E1, pairs with prepare
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
 		if ((word & TDM_EVENT_ARMED_) == 0)
 			return;
 		uint32_t next = (word + TDM_EVENT_EPOCH_) & ~TDM_EVENT_ARMED_;
-		if (tdm_cas_weak_acq_rel_acquire_u32(&event->word, &word, next)) // E2
+		if (tdm_cas_weak_relaxed_relaxed_u32(&event->word, &word, next))
 			break;
 	}
 	tdm_futex_wake_(&event->word, UINT32_MAX);
@@ -117,7 +118,8 @@ tdm_inline void tdm_event_notify(struct tdm_event *event)
 // and only then may it wait with the key returned. Needs no undoing.
 tdm_function uint32_t tdm_event_prepare(struct tdm_event *event)
 {
-	uint32_t key = tdm_fetch_or_seq_cst_u32(&event->word, TDM_EVENT_ARMED_); // E1, E2
+	// E1, pairs with notify
+	uint32_t key = tdm_fetch_or_acquire_u32(&event->word, TDM_EVENT_ARMED_);
 	if ((key & TDM_EVENT_FENCED_) == 0 && !tdm_fence_heavy_())
 		tdm_store_relaxed_u32(&tdm_event_poll_, 1);
 	return key | TDM_EVENT_ARMED_;
