@@ -727,11 +727,10 @@ tdm_cold struct tdm_mpmc_answer_ tdm_mpmc_full_(struct tdm_mpmc_view_ view, uint
 	if (answer.status != TDM_OK || tdm_mpmc_distance_(sequence, position) > 0 ||
 	    tdm_load_relaxed_u64(&view.shm->tail) != position)
 		return answer; // somebody was faster
-	uint64_t head = tdm_load_relaxed_u64(&view.shm->head);
 	answer.status = TDM_FULL;
 	if (view.parts == TDM_NULL || ++answer.doubts % TDM_MPMC_PATIENCE_ != 0)
-		return answer;
-	if (tdm_mpmc_skip_(&view, head)) {
+		return answer; // and the consumers keep the line of head
+	if (tdm_mpmc_skip_(&view, tdm_load_relaxed_u64(&view.shm->head))) {
 		tdm_event_notify(&view.shm->not_empty);
 		answer.status = TDM_OK;
 		answer.doubts--; // there may be more of a batch: the next refusal looks at once
@@ -997,12 +996,10 @@ tdm_cold enum tdm_status tdm_mpmc_pop_again_(struct tdm_mpmc_view_ view, uint64_
 
 // The word for popping says what the seat's last holder left behind. It itself, if that is settled,
 // or another one, for one element only; NULL: all say such things.
-tdm_cold tdm_atomic_u64 *tdm_mpmc_other_word_(struct tdm_mpmc_view_ view, tdm_atomic_u64 *word,
-					      size_t *count)
+tdm_cold tdm_atomic_u64 *tdm_mpmc_other_word_(struct tdm_mpmc_view_ view, tdm_atomic_u64 *word)
 {
 	if (tdm_mpmc_reusable_(&view, word))
 		return word;
-	*count = 1;
 	tdm_atomic_u64 *words = view.parts[view.self->index].intents;
 	for (uint32_t i = TDM_MPMC_TAKE_; i < TDM_MPMC_WORDS_; i++)
 		if (tdm_mpmc_reusable_(&view, &words[i]))
@@ -1026,11 +1023,14 @@ tdm_inline enum tdm_status tdm_mpmc_try_pop_n_(struct tdm_mpmc_consumer *consume
 			break;
 		if (tdm_unlikely(intent != TDM_NULL &&
 				 (tdm_load_relaxed_u64(intent) & TDM_MPMC_ORPHAN_) != 0)) {
-			intent = tdm_mpmc_other_word_(consumer->view, intent, &count);
-			if (intent == TDM_NULL) {
+			tdm_atomic_u64 *other = tdm_mpmc_other_word_(consumer->view, intent);
+			if (other == TDM_NULL) {
 				status = TDM_NOT_FOUND;
 				break;
 			}
+			if (other != intent)
+				count = 1;
+			intent = other;
 		}
 		uint64_t position = 0;
 		uint64_t run = tdm_mpmc_claim_ready_(
