@@ -3,6 +3,7 @@
 # The tandem command, as its users meet it: real processes, real files, real signals. TAP.
 # Usage: cli_test.sh PATH-TO-TANDEM
 # shellcheck disable=SC2317 # much is called through until_ and traps only
+# shellcheck disable=SC2016 # what --exec runs is expanded there
 set -u
 TANDEM=$(realpath "${1:?usage: cli_test.sh PATH-TO-TANDEM}")
 export LC_ALL=C TZ=UTC
@@ -130,6 +131,10 @@ role_is() {
 	[[ $(role "$1" "$2") == "$3" ]]
 }
 
+live_is() { # live_is NAME producer|consumer COUNT
+	[[ $(role "$1" "$2" | grep -c live) == "$3" ]]
+}
+
 attached() { # attached NAME producer|consumer PID: the process has that role, or has ended
 	role_is "$1" "$2" live || ended "$3"
 }
@@ -204,7 +209,9 @@ one_line 2 "--elem-size 0 is out of range: give 1 to 2147483643" create name --e
 one_line 2 "--elem-size 2147483644 is out of range" create name --elem-size 2147483644
 one_line 2 "--seats 0 is out of range: give 1 to 1024" create name --seats 0
 one_line 2 "--seats 1025 is out of range" create name --seats 1025
-one_line 2 "--kind 'mpsc' is not known: give spsc" create name --kind mpsc
+one_line 2 "--kind 'mpsc' is not known: give spsc, mpmc or work" create name --kind mpsc
+one_line 2 "--capacity 1 is too small for many: give 2 or more" create name --kind work --capacity 1
+one_line 2 "--exec '' runs nothing" recv name --exec ""
 one_line 2 "--mode '9' is no usable mode" create name --mode 9
 one_line 2 "--mode '0777' is no usable mode" create name --mode 0777
 one_line 2 "--mode '0060' is no usable mode" create name --mode 0060
@@ -574,17 +581,17 @@ t rm x
 
 # A reader that never reads: its pipe of one page is filled, then either it goes away or recv is
 # asked to stop.
-full_pipe() { # full_pipe close|stop
-	"$python" - "$TANDEM" "$shm" "$1" <<'END'
+full_pipe() { # full_pipe close|stop [BYTES]: as full as it gets
+	"$python" - "$TANDEM" "$shm" "$1" "${2:-4096}" <<'END'
 import array, fcntl, os, signal, subprocess, sys, termios, time
 
-tandem, shm, how = sys.argv[1:]
+tandem, shm, how, full = sys.argv[1:]
 read_end, write_end = os.pipe()
 fcntl.fcntl(read_end, 1031, 4096)  # F_SETPIPE_SZ
 recv = subprocess.Popen([tandem, "recv", "x", "--dir", shm], stdout=write_end)
 os.close(write_end)
 held = array.array("i", [0])
-while held[0] < 4096:
+while held[0] < int(full):
     time.sleep(0.01)
     fcntl.ioctl(read_end, termios.FIONREAD, held)
 if how == "close":
@@ -651,6 +658,196 @@ t rm x
 
 # ---------------------------------------------------------------------------------------------
 
+case_ "several send and several receive, and every record arrives once"
+t create x --kind mpmc --capacity 64 --elem-size 16
+pids=()
+for ((i = 0; i < 3; i++)); do
+	t_exec recv x >"$tmp/many.$i" &
+	keep
+	pids+=("$pid")
+done
+until_ live_is x consumer 3
+t_exec send x <"$tmp/open" & # so that there is a producer until all have sent
+keep
+sender=$pid
+until_ role_is x producer live
+for ((i = 0; i < 3; i++)); do
+	seq $((i * 20000 + 1)) $((i * 20000 + 20000)) | t_exec send x &
+	keep
+	pids+=("$pid")
+done
+for pid in "${pids[@]:3}"; do
+	ends "$pid" 0
+done
+kill "$sender"
+ends "$sender" 143
+for pid in "${pids[@]:0:3}"; do
+	ends "$pid" 0
+done
+sort -n "$tmp"/many.* | cmp - <(seq 1 60000) || wrong "not every record once"
+equal "pushed popped held" "60000 60000 0" "$(count x pushed) $(count x popped) $(count x held)"
+equal "after all" "" "$(t recv x)"
+t rm x
+
+case_ "a ring for many shows who is there, in text and JSON, and only it can be worked on"
+t create x --kind work --capacity 4 --seats 2
+has "$(t inspect x)" "capacity  4 records of up to 1024 bytes, for work"
+equal role "nobody nobody" "$(role x producer) $(role x consumer)"
+equal kinds "x mpmc" "$(t ls | awk 'NR > 1 { print $1, $7 }')"
+t_exec recv x --follow &
+keep
+receiver=$pid
+until_ role_is x consumer live
+t_exec send x <"$tmp/open" &
+keep
+sender=$pid
+until_ role_is x producer live
+equal seats "[[('live', $receiver, 'tandem recv')], [('live', $sender, 'tandem send')]]" \
+	"$(t inspect x --json | json '[[(p["state"], p["pid"], p["name"])
+		for p in d["objects"][0]["ring"][r]] for r in ("consumers", "producers")]')"
+one_line 1 "all 2 seats of 'x' are taken" send x --dir "$shm"
+one_line 1 "'x' is in use by" rm x --dir "$shm"
+dies "$sender"
+has "$(t inspect x)" "producer  dead (pid $sender, tandem send)"
+equal recovered "1 seat reaped, 0 roles recovered, 0 places left by the dead" "$(t recover x)"
+kill "$receiver"
+ends "$receiver" 143
+t rm x
+t create x
+one_line 1 "'x' is of kind spsc, and has one consumer" recv x --work --dir "$shm"
+one_line 1 "'x' is of kind spsc, and has one consumer" recv x --exec cat --dir "$shm"
+t rm x
+
+case_ "a worker that is killed with kill -9 leaves its record to another, as the 2nd attempt"
+t create x --kind work --capacity 8
+t_exec recv x --exec 'cat >>'"$tmp/first"'; exec sleep 1000' &
+keep
+worker=$pid
+until_ role_is x consumer live
+t_exec send x <"$tmp/open" &
+keep
+sender=$pid
+printf 'one\ntwo\n' >&7
+until_ grep -q one "$tmp/first"
+equal held "1, at attempt 1" "$(t inspect x | sed -n 's/^  held *//p')"
+t_exec recv x --exec 'echo "$TANDEM_ATTEMPT $(cat)"' >"$tmp/out" &
+keep
+until_ grep -q two "$tmp/out"
+equal "what is free" "1 two" "$(<"$tmp/out")"
+dies "$worker"
+until_ grep -q one "$tmp/out"
+equal "and what was the dead one's" "2 one" "$(tail -n 1 "$tmp/out")"
+equal "the dead one's" one "$(<"$tmp/first")"
+kill "$sender"
+ends "$sender" 143
+ends "$pid" 0
+equal held 0 "$(count x held)"
+
+case_ "recv stays while another has a record in its hands, which it may have to take over"
+echo only | t send x
+t_exec recv x --exec 'exec sleep 1000' &
+keep
+worker=$pid
+until_ count_is x held 1,
+t_exec recv x >"$tmp/out" &
+keep
+sleep 0.5
+ended "$pid" && wrong "it did not wait"
+dies "$worker"
+ends "$pid" 0
+equal received only "$(<"$tmp/out")"
+
+case_ "a command that fails gives its record back, says so, and the next attempt is counted"
+printf 'a\nb' | t send x
+t recv x --exec '[ $TANDEM_ATTEMPT = 3 ] && cat && exit 0; exit 7' >"$tmp/out" 2>"$tmp/stderr"
+equal status 0 $?
+equal records "$(printf 'a\nb')" "$(sort "$tmp/out" | grep -o . | sort)"
+equal messages 4 "$(wc -l <"$tmp/stderr")"
+has "$(<"$tmp/stderr")" "ended with status 7 on element 4 of 'x', attempt 2: it is given back"
+echo c | t send x
+t recv x --exec '[ $TANDEM_ATTEMPT = 2 ] || kill -9 $$' 2>"$tmp/stderr"
+equal status 0 $?
+has "$(<"$tmp/stderr")" "was ended by signal 9 on element 5 of 'x', attempt 1: it is given back"
+printf '\3\0\0\0a\nb' | t send x --framed
+equal framed "97 10 98" "$(t recv x --framed --exec cat | od -An -tu1 | xargs)"
+head -c 1000 /dev/zero | t send x
+equal "a large one" 1000 "$(t recv x --exec 'wc -c')"
+
+case_ "SIGTERM: a worker ends its command, gives the record back and ends by the signal"
+echo job | t send x
+t_exec recv x --exec 'exec sleep 1000' 2>"$tmp/stderr" &
+keep
+until_ count_is x held 1,
+kill "$pid"
+ends "$pid" 143
+equal messages "" "$(<"$tmp/stderr")"
+equal received job "$(t recv x)"
+t rm x
+
+case_ "recv of many releases what was written, and the unwritten rest stays"
+t create x --kind mpmc --capacity 4096 --elem-size 9
+seq -f '%09g' 1 2000 >"$tmp/in"
+t send x <"$tmp/in"
+equal status 0 "$(full_pipe close 4080 2>"$tmp/stderr")" # 51 times 8 records of 10 bytes
+equal message "" "$(<"$tmp/stderr")"
+t recv x >"$tmp/out" || wrong "recv failed"
+tail -n +409 "$tmp/in" | cmp - <(sort "$tmp/out") || wrong "not the rest"
+t send x <"$tmp/in"
+t recv x >/dev/full 2>"$tmp/stderr"
+equal status 1 $?
+has "$(<"$tmp/stderr")" "cannot write to standard output: No space left on device"
+t recv x >"$tmp/out"
+sort "$tmp/out" | cmp - "$tmp/in" || wrong "not all of it"
+t rm x
+
+case_ "workers that are killed again and again lose nothing"
+lines=20000
+t create x --kind work --capacity 256 --elem-size 16
+seq 1 $lines >"$tmp/in"
+rm -f "$tmp/out"
+touch "$tmp/out"
+t_exec recv x --follow >>"$tmp/out" &
+keep
+stays=$pid
+t_exec send x <"$tmp/in" &
+keep
+sender=$pid
+for ((round = 0; round < 6; round++)); do
+	t_exec recv x --follow >>"$tmp/out" &
+	keep
+	until_ live_is x consumer 2
+	dies "$pid"
+done
+ends "$sender" 0
+until_ count_is x popped $lines
+until_ count_is x held 0
+kill "$stays"
+ends "$stays" 143
+sort -nu "$tmp/out" | cmp - "$tmp/in" || wrong "not every line"
+repeated=$(($(wc -l <"$tmp/out") - lines))
+echo "# $repeated lines came twice"
+((repeated <= 6)) || wrong "$repeated lines came twice"
+t rm x
+
+case_ "when a producer of many was killed, recv takes what is there, names it and fails"
+t create x --kind mpmc --capacity 16
+t_exec send x <"$tmp/open" &
+keep
+seq 1 3 >&7
+until_ count_is x pushed 3
+dies "$pid"
+equal role dead "$(role x producer)"
+t recv x >"$tmp/out" 2>"$tmp/stderr"
+equal status 1 $?
+equal received "1 2 3" "$(xargs <"$tmp/out")"
+has "$(<"$tmp/stderr")" "a producer of 'x' (pid $pid, tandem send) died"
+echo 4 | t send x
+equal "and then" 4 "$(t recv x)"
+equal status 0 $?
+t rm x
+
+# ---------------------------------------------------------------------------------------------
+
 case_ "a second producer or consumer is refused, and told who is there"
 t create x --capacity 4 --seats 2
 t_exec send x <"$tmp/open" &
@@ -681,7 +878,7 @@ equal rows "x 1 1 1 y 1 0 0" "$(awk 'NR > 1 { print $1, $4, $5, $6 }' "$tmp/out"
 t ls --json | "$python" -m json.tool >/dev/null || wrong "no JSON"
 equal rows "[('x', 1, 1, 1), ('y', 1, 0, 0)]" \
 	"$(t ls --json | json '[(r["name"], r["objects"], r["live"], r["dead"]) for r in d]')"
-equal keys "name path bytes objects live dead created problem" \
+equal keys "name path bytes objects live dead kind created problem" \
 	"$(t ls --json | json '" ".join(d[0])')"
 equal size "$(stat -c %s "$shm/y")" "$(t ls --json | json 'd[1]["bytes"]')"
 equal "no segments" "[]" "$("$TANDEM" ls --json --dir "$tmp" | json d)"
@@ -708,8 +905,8 @@ equal roles "['dead', 'live']" \
 equal keys "name path bytes created identity layout_version seat_count live dead seats objects" \
 	"$(json '" ".join(d)' <"$tmp/json")"
 equal "an object's keys" "name kind version robust offset bytes capacity elem_size elem_align \
-type_tag record_size problem ring" "$(json '" ".join(d["objects"][0])' <"$tmp/json")"
-equal "a ring's keys" "pushed popped fill producer consumer" \
+type_tag record_size work problem ring" "$(json '" ".join(d["objects"][0])' <"$tmp/json")"
+equal "a ring's keys" "pushed popped fill producer consumer held attempt producers consumers" \
 	"$(json '" ".join(d["objects"][0]["ring"])' <"$tmp/json")"
 equal geometry "[4, 1024, 1028, True]" \
 	"$(json '[d["objects"][0][key] for key in

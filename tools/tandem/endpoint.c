@@ -40,10 +40,37 @@ void holder_text(const struct role_view *view, char *text, size_t size)
 		snprintf(text, size, "unknown");
 }
 
+bool view_seat(const struct tdm_segment *segment, struct tdm_span ring, uint32_t index,
+	       bool produces, struct role_view *view)
+{
+	struct tdm_mpmc_seat_info part;
+	memset(view, 0, sizeof(*view));
+	if (tdm_mpmc_seat(ring, index, &part) != TDM_OK ||
+	    !(produces ? part.produces : part.consumes))
+		return false;
+	view->named = tdm_segment_seat(segment, index, &view->seat) == TDM_OK &&
+		      view->seat.generation == part.generation;
+	view->state = view->named && view->seat.liveness == TDM_SEAT_LIVE ? ROLE_LIVE : ROLE_DEAD;
+	return true;
+}
+
+static void remember_dead_producer(struct endpoint *endpoint)
+{
+	struct role_view now;
+	for (uint32_t i = 0; i < endpoint->segment.header.seat_count; i++)
+		if (view_seat(&endpoint->segment, endpoint->ring, i, true, &now) &&
+		    now.state == ROLE_DEAD && (now.named || !endpoint->producer.named))
+			endpoint->producer = now;
+}
+
 void remember_producer(struct endpoint *endpoint)
 {
 	struct tdm_spsc_info info;
 	struct role_view now;
+	if (endpoint->many) {
+		remember_dead_producer(endpoint);
+		return;
+	}
 	if (tdm_spsc_check(endpoint->ring, &info) != TDM_OK)
 		return;
 	view_role(&endpoint->segment, &info.producer, &now);
@@ -54,12 +81,35 @@ void remember_producer(struct endpoint *endpoint)
 		endpoint->producer.named = false; // another one, whom we never saw
 }
 
+// What both kinds of rings say of themselves.
+struct ring_facts {
+	uint64_t elem_size;
+	uint64_t capacity;
+	uint64_t type_tag;
+	bool plain;
+};
+
+static enum tdm_status check_ring(struct tdm_span ring, struct ring_facts *facts)
+{
+	if (ring.kind == TDM_KIND_MPMC) {
+		struct tdm_mpmc_info info;
+		enum tdm_status status = tdm_mpmc_check(ring, &info);
+		*facts =
+		    (struct ring_facts){info.elem_size, info.capacity, info.type_tag, info.plain};
+		return status;
+	}
+	struct tdm_spsc_info info;
+	enum tdm_status status = tdm_spsc_check(ring, &info);
+	*facts = (struct ring_facts){info.elem_size, info.capacity, info.type_tag, info.plain};
+	return status;
+}
+
 static bool find_ring(struct endpoint *endpoint)
 {
 	const char *name = endpoint->name;
-	struct tdm_spsc_info info;
+	struct ring_facts facts;
 	endpoint->ring = tdm_segment_find(&endpoint->segment, RECORD_OBJECT);
-	enum tdm_status status = tdm_spsc_check(endpoint->ring, &info);
+	enum tdm_status status = check_ring(endpoint->ring, &facts);
 	if (status == TDM_NOT_FOUND || status == TDM_WRONG_KIND) {
 		failed("'%s' has no ring for records: name a segment that 'tandem create' made",
 		       name);
@@ -70,16 +120,18 @@ static bool find_ring(struct endpoint *endpoint)
 		       tdm_status_text(status), name);
 		return false;
 	}
-	if (info.type_tag != tdm_type_tag(RECORD_TYPE) || info.elem_size <= RECORD_HEADER ||
-	    info.plain) {
+	endpoint->many = endpoint->ring.kind == TDM_KIND_MPMC;
+	endpoint->work = endpoint->many && facts.type_tag == tdm_type_tag(WORK_TYPE);
+	if ((facts.type_tag != tdm_type_tag(RECORD_TYPE) && !endpoint->work) ||
+	    facts.elem_size <= RECORD_HEADER || facts.plain) {
 		failed("the ring in '%s' has elements of another type (%" PRIu64
 		       " bytes, tag %#" PRIx64 "): name a segment that 'tandem create' made",
-		       name, info.elem_size, info.type_tag);
+		       name, facts.elem_size, facts.type_tag);
 		return false;
 	}
-	endpoint->elem_size = info.elem_size;
-	endpoint->room = info.elem_size - RECORD_HEADER;
-	endpoint->capacity = info.capacity;
+	endpoint->elem_size = facts.elem_size;
+	endpoint->room = facts.elem_size - RECORD_HEADER;
+	endpoint->capacity = facts.capacity;
 	return true;
 }
 
@@ -120,7 +172,7 @@ int attach_failed(const struct endpoint *endpoint, const char *role, enum tdm_st
 	struct tdm_spsc_info info;
 	struct role_view view;
 	char holder[64];
-	if (status != TDM_BUSY || tdm_spsc_check(endpoint->ring, &info) != TDM_OK)
+	if (endpoint->many || status != TDM_BUSY || tdm_spsc_check(endpoint->ring, &info) != TDM_OK)
 		return failed("cannot become the %s of '%s': %s", role, endpoint->name,
 			      status == TDM_SYSTEM ? strerror(errno) : tdm_status_text(status));
 	view_role(&endpoint->segment, role[0] == 'p' ? &info.producer : &info.consumer, &view);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <tandem/ring/mpmc.h>
 #include <tandem/ring/spsc.h>
 #include <tandem/shm/segment.h>
 
@@ -22,6 +23,9 @@ struct role_view {
 const char *role_state_name(enum role_state state);
 void view_role(const struct tdm_segment *segment, const struct tdm_role_info *role,
 	       struct role_view *view);
+// A seat's holder, in a ring for many. False: it has no such role.
+bool view_seat(const struct tdm_segment *segment, struct tdm_span ring, uint32_t index,
+	       bool produces, struct role_view *view);
 // "pid 123, tandem send", or "unknown"
 void holder_text(const struct role_view *view, char *text, size_t size);
 
@@ -30,10 +34,13 @@ struct endpoint {
 	struct tdm_segment segment;
 	struct tdm_participant self;
 	struct tdm_span ring;
+	bool many; // for many producers and consumers
+	bool work; // whoever made it wants its records taken one at a time
 	uint64_t elem_size;
-	uint64_t room;             // bytes that a record may have
-	uint64_t capacity;         // records
-	struct role_view producer; // as last seen when it still had its seat
+	uint64_t room;     // bytes that a record may have
+	uint64_t capacity; // records
+	struct role_view
+	    producer; // as last seen when it still had its seat; of many, one that died
 };
 
 // Opens the segment, finds the ring and joins; what goes wrong is printed, and then nothing needs

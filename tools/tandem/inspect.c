@@ -12,8 +12,10 @@
 const char inspect_help[] =
     "Shows the header, the participants, and each object; of a ring how much was\n"
     "pushed and popped since it was made, how full it is, and who holds its ends:\n"
-    "'live', 'dead', 'left', or 'nobody' yet. Reads only, so that it may be used at\n"
-    "any time; figures of a ring at work are a moment's view.\n\n"
+    "'live', 'dead', 'left', or 'nobody' yet; of a ring for many also how many records\n"
+    "are held, which is taken and not acknowledged, and at which attempt the one is\n"
+    "that was taken most often. Reads only, so that it may be used at any time;\n"
+    "figures of a ring at work are a moment's view.\n\n"
     "Example: tandem inspect jobs --json | jq '.objects[0].ring.fill'\n\n"
     "  --json          one object; counts are whole numbers up to 2^64 - 1, identity\n"
     "                  and type_tag are hexadecimal strings, times are UTC, and what\n"
@@ -22,25 +24,53 @@ const char inspect_help[] =
 // An object's ring, when it is one.
 struct ring_view {
 	enum tdm_status status; // TDM_OK: the rest is valid
-	struct tdm_spsc_info info;
+	uint64_t capacity;
+	uint64_t pushed;
+	uint64_t popped;
+	// kind spsc
+	struct tdm_spsc_info one;
 	struct role_view producer;
 	struct role_view consumer;
+	// kind mpmc
+	struct tdm_span span;
+	struct tdm_mpmc_info many;
 };
+
+static bool is_ring(const struct tdm_directory_entry *entry)
+{
+	return entry->kind == TDM_KIND_SPSC || entry->kind == TDM_KIND_MPMC;
+}
 
 static void view_ring(const struct tdm_segment *segment, const struct tdm_directory_entry *entry,
 		      struct ring_view *view)
 {
-	view->status = tdm_spsc_check(tdm_segment_find(segment, entry->name), &view->info);
+	view->span = tdm_segment_find(segment, entry->name);
+	if (entry->kind == TDM_KIND_MPMC) {
+		view->status = tdm_mpmc_check(view->span, &view->many);
+		view->capacity = view->many.capacity;
+		view->pushed = view->many.pushed;
+		view->popped = view->many.popped;
+		return;
+	}
+	view->status = tdm_spsc_check(view->span, &view->one);
 	if (view->status != TDM_OK)
 		return;
-	view_role(segment, &view->info.producer, &view->producer);
-	view_role(segment, &view->info.consumer, &view->consumer);
+	view->capacity = view->one.capacity;
+	view->pushed = view->one.pushed;
+	view->popped = view->one.popped;
+	view_role(segment, &view->one.producer, &view->producer);
+	view_role(segment, &view->one.consumer, &view->consumer);
+}
+
+static bool is_work(const struct tdm_directory_entry *entry)
+{
+	return entry->kind == TDM_KIND_MPMC && entry->type_tag == tdm_type_tag(WORK_TYPE);
 }
 
 static bool holds_records(const struct tdm_directory_entry *entry)
 {
-	return entry->kind == TDM_KIND_SPSC && entry->type_tag == tdm_type_tag(RECORD_TYPE) &&
-	       entry->elem_size > RECORD_HEADER;
+	return is_ring(entry) && entry->elem_size > RECORD_HEADER &&
+	       (entry->type_tag == tdm_type_tag(RECORD_TYPE) || is_work(entry));
 }
 
 static void identity_text(const struct tdm_segment *segment, char text[33])
@@ -71,6 +101,21 @@ static void print_role(const char *label, const struct role_view *role)
 	putchar('\n');
 }
 
+// Those of many, one line each.
+static void print_roles(const struct tdm_segment *segment, struct tdm_span ring, bool produce)
+{
+	const char *label = produce ? "producer" : "consumer";
+	struct role_view role;
+	bool any = false;
+	for (uint32_t i = 0; i < segment->header.seat_count; i++)
+		if (view_seat(segment, ring, i, produce, &role)) {
+			print_role(label, &role);
+			any = true;
+		}
+	if (!any)
+		printf("  %-10s%s\n", label, role_state_name(ROLE_NOBODY));
+}
+
 static void print_object(const struct tdm_segment *segment, const struct tdm_directory_entry *entry)
 {
 	char name[TDM_NAME_SIZE];
@@ -84,13 +129,14 @@ static void print_object(const struct tdm_segment *segment, const struct tdm_dir
 	if (entry->kind == TDM_KIND_BYTES)
 		return;
 	if (holds_records(entry))
-		printf("  capacity  %" PRIu64 " records of up to %" PRIu64 " bytes\n",
-		       entry->capacity, entry->elem_size - RECORD_HEADER);
+		printf("  capacity  %" PRIu64 " records of up to %" PRIu64 " bytes%s\n",
+		       entry->capacity, entry->elem_size - RECORD_HEADER,
+		       is_work(entry) ? ", for work" : "");
 	else
 		printf("  capacity  %" PRIu64 " elements of %" PRIu64 " bytes, type tag %#" PRIx64
 		       "\n",
 		       entry->capacity, entry->elem_size, entry->type_tag);
-	if (entry->kind != TDM_KIND_SPSC)
+	if (!is_ring(entry))
 		return;
 	struct ring_view view;
 	view_ring(segment, entry, &view);
@@ -98,13 +144,24 @@ static void print_object(const struct tdm_segment *segment, const struct tdm_dir
 		printf("  damaged   %s\n", tdm_status_text(view.status));
 		return;
 	}
-	uint64_t fill = view.info.pushed - view.info.popped;
-	printf("  pushed    %" PRIu64 "\n  popped    %" PRIu64 "\n", view.info.pushed,
-	       view.info.popped);
-	printf("  fill      %" PRIu64 " of %" PRIu64 " (%.0f %%)\n", fill, view.info.capacity,
-	       100.0 * (double)fill / (double)view.info.capacity);
-	print_role("producer", &view.producer);
-	print_role("consumer", &view.consumer);
+	uint64_t fill = view.pushed - view.popped;
+	printf("  pushed    %" PRIu64 "\n  popped    %" PRIu64 "\n", view.pushed, view.popped);
+	printf("  fill      %" PRIu64 " of %" PRIu64 " (%.0f %%)\n", fill, view.capacity,
+	       100.0 * (double)fill / (double)view.capacity);
+	if (entry->kind == TDM_KIND_SPSC) {
+		print_role("producer", &view.producer);
+		print_role("consumer", &view.consumer);
+		return;
+	}
+	printf("  held      %" PRIu64, view.many.held);
+	if (view.many.held > 0)
+		printf(", at attempt %" PRIu32 "%s", view.many.attempt,
+		       view.many.held > 1 ? " or less" : "");
+	putchar('\n');
+	if (view.many.plain)
+		return;
+	print_roles(segment, view.span, true);
+	print_roles(segment, view.span, false);
 }
 
 static void print_text(const struct tdm_segment *segment, const char *directory, const char *name)
@@ -152,14 +209,46 @@ static void add_role(struct json_object *ring, const char *key, const struct tdm
 	json_object_object_add(ring, key, object);
 }
 
-static struct json_object *ring_json(const struct ring_view *view)
+// Those of many.
+static struct json_object *roles_json(const struct tdm_segment *segment, struct tdm_span ring,
+				      bool produce)
+{
+	struct json_object *array = json_object_new_array();
+	for (uint32_t i = 0; i < segment->header.seat_count; i++) {
+		struct role_view role;
+		if (!view_seat(segment, ring, i, produce, &role))
+			continue;
+		struct json_object *object = json_object_new_object();
+		json_add_text(object, "state", role_state_name(role.state));
+		json_add_number(object, "seat", i);
+		json_add_number_if(object, "generation", role.named, role.seat.generation);
+		json_add_number_if(object, "pid", role.named, role.seat.pid);
+		json_add_text(object, "name", role.named ? role.seat.name : NULL);
+		json_object_array_add(array, object);
+	}
+	return array;
+}
+
+static struct json_object *ring_json(const struct tdm_segment *segment,
+				     const struct ring_view *view, bool many)
 {
 	struct json_object *ring = json_object_new_object();
-	json_add_number(ring, "pushed", view->info.pushed);
-	json_add_number(ring, "popped", view->info.popped);
-	json_add_number(ring, "fill", view->info.pushed - view->info.popped);
-	add_role(ring, "producer", &view->info.producer, &view->producer);
-	add_role(ring, "consumer", &view->info.consumer, &view->consumer);
+	json_add_number(ring, "pushed", view->pushed);
+	json_add_number(ring, "popped", view->popped);
+	json_add_number(ring, "fill", view->pushed - view->popped);
+	if (many) {
+		json_object_object_add(ring, "producer", NULL);
+		json_object_object_add(ring, "consumer", NULL);
+	} else {
+		add_role(ring, "producer", &view->one.producer, &view->producer);
+		add_role(ring, "consumer", &view->one.consumer, &view->consumer);
+	}
+	json_add_number_if(ring, "held", many, view->many.held);
+	json_add_number_if(ring, "attempt", many && view->many.held > 0, view->many.attempt);
+	json_object_object_add(ring, "producers",
+			       many ? roles_json(segment, view->span, true) : NULL);
+	json_object_object_add(ring, "consumers",
+			       many ? roles_json(segment, view->span, false) : NULL);
 	return ring;
 }
 
@@ -181,13 +270,15 @@ static struct json_object *object_json(const struct tdm_segment *segment,
 	json_add_number(object, "elem_align", entry->elem_align);
 	json_add_text(object, "type_tag", entry->type_tag != 0 ? tag : NULL);
 	json_add_number_if(object, "record_size", records, entry->elem_size - RECORD_HEADER);
+	json_object_object_add(object, "work", json_object_new_boolean(is_work(entry)));
 	struct ring_view view = {.status = TDM_OK};
-	if (entry->kind == TDM_KIND_SPSC)
+	if (is_ring(entry))
 		view_ring(segment, entry, &view);
-	bool ring = entry->kind == TDM_KIND_SPSC && view.status == TDM_OK;
+	bool ring = is_ring(entry) && view.status == TDM_OK;
 	json_add_text(object, "problem",
 		      view.status != TDM_OK ? tdm_status_text(view.status) : NULL);
-	json_object_object_add(object, "ring", ring ? ring_json(&view) : NULL);
+	json_object_object_add(
+	    object, "ring", ring ? ring_json(segment, &view, entry->kind == TDM_KIND_MPMC) : NULL);
 	return object;
 }
 

@@ -12,19 +12,21 @@
 
 const char ls_help[] =
     "Shows name, size, how many objects, how many participants are alive and dead,\n"
-    "and when it was created. Other files are passed over, and so are segments that\n"
+    "the object's kind where there is one, and when it was created. Other files are passed over, "
+    "and so are segments that\n"
     "you may not read.\n\n"
     "Example: tandem ls --json | jq -r '.[] | select(.dead > 0) | .name'\n\n"
     "  --json          an array of objects with the keys name, path, bytes, objects,\n"
-    "                  live, dead, created, problem; problem is null unless the\n"
-    "                  segment is damaged, and then all the others but name and path\n"
-    "                  are\n";
+    "                  live, dead, kind, created, problem; kind is null where there\n"
+    "                  are several; problem is null unless the segment is damaged, and\n"
+    "                  then all the others but name and path are\n";
 
 struct row {
 	char name[TDM_NAME_SIZE];
 	const char *problem; // NULL: none
 	uint64_t bytes;
 	uint32_t objects;
+	const char *kind; // of the only object; NULL: there are several
 	struct seat_counts seats;
 	uint64_t created_ns;
 };
@@ -48,6 +50,8 @@ static bool read_row(const char *directory, const char *name, struct row *row)
 	}
 	row->bytes = segment.bytes;
 	row->objects = segment.header.object_count;
+	if (row->objects == 1)
+		row->kind = tdm_kind_name(segment.directory[0].kind);
 	row->seats = count_seats(&segment);
 	row->created_ns = segment.header.created_ns;
 	(void)!tdm_segment_close(&segment);
@@ -63,8 +67,8 @@ static void print_text(struct row *rows, size_t count)
 			width = (int)strlen(rows[i].name);
 	}
 	if (count > 0)
-		printf("%-*s  %10s  %7s  %4s  %4s  %s\n", width, "NAME", "SIZE", "OBJECTS", "LIVE",
-		       "DEAD", "CREATED");
+		printf("%-*s  %10s  %7s  %4s  %4s  %-5s  %s\n", width, "NAME", "SIZE", "OBJECTS",
+		       "LIVE", "DEAD", "KIND", "CREATED");
 	for (size_t i = 0; i < count; i++) {
 		const struct row *row = &rows[i];
 		char size[32];
@@ -75,8 +79,9 @@ static void print_text(struct row *rows, size_t count)
 		}
 		size_text(row->bytes, size, sizeof(size));
 		local_time_text(row->created_ns, created, sizeof(created));
-		printf("%-*s  %10s  %7" PRIu32 "  %4" PRIu32 "  %4" PRIu32 "  %s\n", width,
-		       row->name, size, row->objects, row->seats.live, row->seats.dead, created);
+		printf("%-*s  %10s  %7" PRIu32 "  %4" PRIu32 "  %4" PRIu32 "  %-5s  %s\n", width,
+		       row->name, size, row->objects, row->seats.live, row->seats.dead,
+		       row->kind != NULL ? row->kind : "-", created);
 	}
 }
 
@@ -93,6 +98,7 @@ static void print_json(const char *directory, const struct row *rows, size_t cou
 		json_add_number_if(object, "objects", fine, row->objects);
 		json_add_number_if(object, "live", fine, row->seats.live);
 		json_add_number_if(object, "dead", fine, row->seats.dead);
+		json_add_text(object, "kind", row->kind);
 		json_add_time(object, "created", row->created_ns);
 		json_add_text(object, "problem", row->problem);
 		json_object_array_add(array, object);

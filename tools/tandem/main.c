@@ -13,12 +13,12 @@
 #define VERSION TEXT(TDM_VERSION_MAJOR) "." TEXT(TDM_VERSION_MINOR) "." TEXT(TDM_VERSION_PATCH)
 
 static const struct command commands[] = {
-    {"create", "NAME [--capacity N] [--elem-size B] [--kind spsc] [--seats N] [--mode M]",
+    {"create", "NAME [--capacity N] [--elem-size B] [--kind KIND] [--seats N] [--mode M]",
      "Makes a segment with a ring in it.", create_help, create_command},
     {"send", "NAME [--framed]", "Puts each line of standard input into a ring.", send_help,
      send_command},
-    {"recv", "NAME [--framed] [--follow]", "Takes records out of a ring to standard output.",
-     recv_help, recv_command},
+    {"recv", "NAME [--framed] [--follow] [--work] [--exec CMD]",
+     "Takes records out of a ring to standard output.", recv_help, recv_command},
     {"ls", "[--json]", "Lists segments.", ls_help, ls_command},
     {"inspect", "NAME [--json]", "Shows what is in a segment, who is there and how full it is.",
      inspect_help, inspect_command},
@@ -38,7 +38,10 @@ static void print_overview(void)
 	     "Example:\n"
 	     "  tandem create jobs --capacity 1024 --elem-size 200\n"
 	     "  tandem recv jobs --follow &\n"
-	     "  seq 1 10 | tandem send jobs");
+	     "  seq 1 10 | tandem send jobs\n\n"
+	     "  tandem create work --kind work\n"
+	     "  tandem recv work --exec 'xargs gzip' &   # as many as you like\n"
+	     "  ls *.log | tandem send work");
 }
 
 // Otherwise a segment could become standard output, and be written to as such. What was closed

@@ -19,8 +19,9 @@ const char create_help[] =
     "The memory is reserved at once; a record takes --elem-size bytes and 12 to 19\n"
     "more, however long it is.\n\n"
     "Example: tandem create jobs --capacity 4096 --elem-size 200\n\n"
-    "  --kind KIND     spsc: one producer and one consumer; the default, and so far\n"
-    "                  the only one\n"
+    "  --kind KIND     spsc: one producer and one consumer, the default and the fastest;\n"
+    "                  mpmc: many of each;\n"
+    "                  work: mpmc whose records 'tandem recv' takes one at a time\n"
     "  --capacity N    how many records fit, a power of two; default 1024\n"
     "  --elem-size B   the longest record, in bytes; default 1024\n"
     "  --seats N       how many may take part at once, up to 1024; default 64\n"
@@ -89,6 +90,27 @@ static int create_failed(const char *directory, const char *name, const struct t
 	}
 }
 
+enum ring_kind { RING_SPSC, RING_MPMC, RING_WORK };
+
+static enum ring_kind kind_argument(const char *text)
+{
+	static const char *const names[] = {"spsc", "mpmc", "work"};
+	for (enum ring_kind kind = RING_SPSC; kind <= RING_WORK; kind++)
+		if (strcmp(text, names[kind]) == 0)
+			return kind;
+	usage("--kind '%s' is not known: give spsc, mpmc or work", text);
+}
+
+static struct tdm_object ring_object(enum ring_kind kind, uint64_t elem_size, uint64_t capacity)
+{
+	uint64_t bytes = RECORD_HEADER + elem_size;
+	struct tdm_object object = kind == RING_SPSC
+				       ? tdm_spsc_object(RECORD_OBJECT, bytes, capacity)
+				       : tdm_mpmc_object(RECORD_OBJECT, bytes, capacity);
+	object.type_tag = tdm_type_tag(kind == RING_WORK ? WORK_TYPE : RECORD_TYPE);
+	return object;
+}
+
 int create_command(int argc, char **argv)
 {
 	static const struct option options[] = {
@@ -98,12 +120,12 @@ int create_command(int argc, char **argv)
 	const char *directory = TDM_DIRECTORY;
 	uint64_t capacity = 1024;
 	uint64_t elem_size = 1024;
+	enum ring_kind kind = RING_SPSC;
 	struct tdm_segment_options how = {0, 0, false, false, NULL};
 	for (int option; (option = next_option(argc, argv, options)) != -1;) {
 		switch (option) {
 		case 'k':
-			if (strcmp(optarg, "spsc") != 0)
-				usage("--kind '%s' is not known: give spsc", optarg);
+			kind = kind_argument(optarg);
 			break;
 		case 'c':
 			capacity = capacity_argument(optarg);
@@ -124,9 +146,9 @@ int create_command(int argc, char **argv)
 	}
 	const char *name = name_argument(argc, argv);
 
-	struct tdm_object object =
-	    tdm_spsc_object(RECORD_OBJECT, RECORD_HEADER + elem_size, capacity);
-	object.type_tag = tdm_type_tag(RECORD_TYPE);
+	if (kind != RING_SPSC && capacity < TDM_MPMC_CAPACITY_MIN)
+		usage("--capacity %" PRIu64 " is too small for many: give 2 or more", capacity);
+	struct tdm_object object = ring_object(kind, elem_size, capacity);
 	how.directory = directory;
 	char path[512];
 	struct stat info;
@@ -148,7 +170,8 @@ int create_command(int argc, char **argv)
 const char recover_help[] =
     "Frees the seats of dead participants and marks the ends of rings that they\n"
     "held, so that those who wait for them learn of it now. Never needed for\n"
-    "progress: whoever comes next does the same. Elements stay.\n\n"
+    "progress: whoever comes next does the same. Elements stay. In a ring for many\n"
+    "it counts the places that the dead left unfinished.\n\n"
     "Example: tandem recover jobs\n\n";
 
 static void print_count(uint32_t count, const char *what, const char *done)
@@ -156,22 +179,32 @@ static void print_count(uint32_t count, const char *what, const char *done)
 	printf("%" PRIu32 " %s%s %s", count, what, count == 1 ? "" : "s", done);
 }
 
-static int recover_objects(const struct tdm_segment *segment, const struct tdm_participant *self,
-			   const char *name, uint32_t *roles)
+struct recovered {
+	uint32_t seats;
+	uint32_t roles;
+	bool many; // there is a ring for many
+	uint32_t places;
+};
+
+static int recover_objects(const struct tdm_segment *segment, struct tdm_participant *self,
+			   const char *name, struct recovered *done)
 {
 	int result = EXIT_DONE;
 	for (uint32_t i = 0; i < segment->header.object_count; i++) {
 		const struct tdm_directory_entry *entry = &segment->directory[i];
 		uint32_t recovered = 0;
-		if (entry->kind != TDM_KIND_SPSC)
+		bool many = entry->kind == TDM_KIND_MPMC;
+		if (!many && entry->kind != TDM_KIND_SPSC)
 			continue;
-		enum tdm_status status =
-		    tdm_spsc_recover(tdm_segment_find(segment, entry->name), self, &recovered);
+		struct tdm_span ring = tdm_segment_find(segment, entry->name);
+		enum tdm_status status = many ? tdm_mpmc_recover(ring, self, &recovered)
+					      : tdm_spsc_recover(ring, self, &recovered);
 		if (status != TDM_OK)
 			result = failed("cannot recover '%s' in '%s': %s; 'tandem rm %s' removes "
 					"the segment",
 					entry->name, name, tdm_status_text(status), name);
-		*roles += recovered;
+		*(many ? &done->places : &done->roles) += recovered;
+		done->many = done->many || many;
 	}
 	return result;
 }
@@ -187,19 +220,20 @@ int recover_command(int argc, char **argv)
 	struct tdm_segment segment;
 	if (!open_segment(&segment, directory, name, TDM_READ_WRITE))
 		return EXIT_FAILED;
-	uint32_t seats = 0;
-	uint32_t roles = 0;
+	struct recovered done = {0, 0, false, 0};
 	int result = EXIT_FAILED;
 	struct tdm_participant self;
 	// Before joining, which would take one of the seats and so hide it from the count.
-	enum tdm_status status = tdm_segment_reap(&segment, &seats);
+	enum tdm_status status = tdm_segment_reap(&segment, &done.seats);
 	if (status == TDM_OK)
 		status = tdm_segment_join(&segment, &self, "tandem recover");
 	if (status == TDM_OK) {
-		result = recover_objects(&segment, &self, name, &roles);
+		result = recover_objects(&segment, &self, name, &done);
 		(void)!tdm_participant_leave(&self);
-		print_count(seats, "seat", "reaped, ");
-		print_count(roles, "role", "recovered\n");
+		print_count(done.seats, "seat", "reaped, ");
+		print_count(done.roles, "role", done.many ? "recovered, " : "recovered\n");
+		if (done.many)
+			print_count(done.places, "place", "left by the dead\n");
 	} else if (status == TDM_NO_SEATS) {
 		failed("all %" PRIu32 " seats of '%s' are taken by the living: end one of them",
 		       segment.header.seat_count, name);

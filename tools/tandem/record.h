@@ -15,6 +15,7 @@
 
 #define RECORD_OBJECT "ring" // its name in the segment
 #define RECORD_TYPE "tandem.record"
+#define WORK_TYPE "tandem.work" // the same, in a ring that was made with --kind work
 #define RECORD_HEADER 4U
 #define RECORD_NO_NEWLINE UINT32_C(0x80000000)
 

@@ -154,45 +154,66 @@ static bool read_more(struct input *input)
 	return true;
 }
 
-// Waits for room and pushes. False: it could not, and says why unless it was asked to stop.
-static bool push(const struct endpoint *endpoint, struct tdm_spsc_producer *producer,
-		 const struct record *record)
+// One end of either kind of ring.
+struct sender {
+	struct endpoint endpoint;
+	struct tdm_spsc_producer one;
+	struct tdm_mpmc_producer many;
+	void *elem; // of a ring for many: it is made here
+};
+
+static enum tdm_status try_send(struct sender *sender, const struct record *record,
+				uint64_t deadline_ns)
 {
+	if (sender->endpoint.many) {
+		record_write(sender->elem, record);
+		return tdm_mpmc_push_until(&sender->many, sender->elem, deadline_ns);
+	}
 	void *elem = NULL;
-	enum tdm_status status = tdm_spsc_try_reserve(producer, &elem);
-	while ((status == TDM_FULL || status == TDM_TIMED_OUT) && stop_signal == 0) {
-		status =
-		    tdm_spsc_reserve_until(producer, &elem, tdm_deadline_after_ns(STOP_SLICE_NS));
-		if (status == TDM_TIMED_OUT &&
-		    endpoint_abandoned(endpoint, tdm_spsc_producer_peer(producer))) {
+	enum tdm_status status = tdm_spsc_try_reserve(&sender->one, &elem);
+	if (status == TDM_FULL)
+		status = tdm_spsc_reserve_until(&sender->one, &elem, deadline_ns);
+	if (status != TDM_OK)
+		return status;
+	record_write(elem, record);
+	return tdm_spsc_commit(&sender->one);
+}
+
+// Waits for room and pushes. False: it could not, and says why unless it was asked to stop.
+static bool push(struct sender *sender, const struct record *record)
+{
+	const struct endpoint *endpoint = &sender->endpoint;
+	enum tdm_status status;
+	do {
+		status = try_send(sender, record, tdm_deadline_after_ns(STOP_SLICE_NS));
+		if (status != TDM_TIMED_OUT)
+			break;
+		enum tdm_status peer = endpoint->many ? tdm_mpmc_producer_peers(&sender->many)
+						      : tdm_spsc_producer_peer(&sender->one);
+		if (endpoint_abandoned(endpoint, peer)) {
 			failed("'%s' was removed while it was full: create it and send again",
 			       endpoint->name);
 			return false;
 		}
-	}
-	if (status == TDM_OK) {
-		record_write(elem, record);
-		status = tdm_spsc_commit(producer);
-	}
+	} while (stop_signal == 0);
 	if (status != TDM_OK && stop_signal == 0)
 		failed("cannot send into '%s': %s", endpoint->name,
 		       status == TDM_SYSTEM ? strerror(errno) : tdm_status_text(status));
 	return status == TDM_OK;
 }
 
-static int send_all(const struct endpoint *endpoint, struct tdm_spsc_producer *producer,
-		    struct input *input)
+static int send_all(struct sender *sender, struct input *input)
 {
+	const uint64_t room = sender->endpoint.room;
 	for (;;) {
 		struct record record;
-		enum next next = input->framed ? next_frame(input, endpoint->room, &record)
-					       : next_line(input, endpoint->room, &record);
+		enum next next = input->framed ? next_frame(input, room, &record)
+					       : next_line(input, room, &record);
 		if (next == NEXT_NONE)
 			return EXIT_DONE;
 		if (next == NEXT_WRONG)
 			return EXIT_FAILED;
-		bool fine =
-		    next == NEXT_RECORD ? push(endpoint, producer, &record) : read_more(input);
+		bool fine = next == NEXT_RECORD ? push(sender, &record) : read_more(input);
 		if (!fine) {
 			if (stop_signal != 0 && (next == NEXT_RECORD || input->end > input->start))
 				failed("stopped: %s %" PRIu64
@@ -204,16 +225,37 @@ static int send_all(const struct endpoint *endpoint, struct tdm_spsc_producer *p
 	}
 }
 
-static int send_as_producer(struct endpoint *endpoint, struct input *input)
+static int send_as_only(struct sender *sender, struct input *input)
 {
-	struct tdm_spsc_producer producer;
-	enum tdm_status status = tdm_spsc_producer_attach(&producer, endpoint->ring,
+	struct endpoint *endpoint = &sender->endpoint;
+	enum tdm_status status = tdm_spsc_producer_attach(&sender->one, endpoint->ring,
 							  endpoint->elem_size, &endpoint->self);
 	if (status != TDM_OK)
 		return attach_failed(endpoint, "producer", status);
-	producer.follow = true;
-	int result = send_all(endpoint, &producer, input);
-	(void)tdm_spsc_producer_detach(&producer);
+	sender->one.follow = true;
+	int result = send_all(sender, input);
+	(void)tdm_spsc_producer_detach(&sender->one);
+	return result;
+}
+
+static int send_as_one_of_many(struct sender *sender, struct input *input)
+{
+	struct endpoint *endpoint = &sender->endpoint;
+	sender->elem = calloc(1, endpoint->elem_size);
+	if (sender->elem == NULL)
+		return failed("no memory for an element of %" PRIu64 " bytes: end other programs",
+			      endpoint->elem_size);
+	enum tdm_status status = tdm_mpmc_producer_attach(&sender->many, endpoint->ring,
+							  endpoint->elem_size, &endpoint->self);
+	int result = EXIT_FAILED;
+	if (status == TDM_OK) {
+		sender->many.follow = true;
+		result = send_all(sender, input);
+		(void)tdm_mpmc_producer_detach(&sender->many);
+	} else {
+		attach_failed(endpoint, "producer", status);
+	}
+	free(sender->elem);
 	return result;
 }
 
@@ -234,12 +276,13 @@ int send_command(int argc, char **argv)
 	if (input.bytes == NULL)
 		return failed("no memory for %zu bytes: end other programs", input.size);
 
-	struct endpoint endpoint;
+	static struct sender sender;
 	int result = EXIT_FAILED;
 	stop_catch();
-	if (endpoint_open(&endpoint, directory, name, "tandem send")) {
-		result = send_as_producer(&endpoint, &input);
-		endpoint_close(&endpoint);
+	if (endpoint_open(&sender.endpoint, directory, name, "tandem send")) {
+		result = sender.endpoint.many ? send_as_one_of_many(&sender, &input)
+					      : send_as_only(&sender, &input);
+		endpoint_close(&sender.endpoint);
 	}
 	free(input.bytes);
 	if (stop_signal != 0)
