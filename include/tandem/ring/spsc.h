@@ -28,8 +28,11 @@
 //       slot was read before it is written again.
 //   E3  A role's owner word: detach's CAS (release) and the dead owner's end
 //       (shm/participant.h) with the next claim's CAS (acquire): the successor sees all that
-//       its predecessor wrote. Also with the peer's load (acquire) in its last look before
-//       TDM_PEER_LEFT: every element pushed before the producer left is seen.
+//       its predecessor wrote. Recover's CAS (release) passes that on. Also with the peer's load
+//       (acquire) in its last look before TDM_PEER_LEFT: every element pushed before the producer
+//       left is seen. And claim's CAS (release) with every load (acquire) that asks whether the
+//       owner is dead: with an owner's name its seat's generation is seen, or the living would
+//       look dead.
 //
 // Crashes
 //   C1  A producer dies before a slot's sequence is stored: the element was never pushed, and its
@@ -253,7 +256,7 @@ tdm_function enum tdm_status tdm_spsc_claim_(struct tdm_spsc_shm *shm, tdm_atomi
 		if (self != TDM_NULL)
 			return TDM_INVALID; // it would not be robust: say so instead of pretending
 		*owner = TDM_ROLE_PLAIN_;
-		(void)tdm_exchange_acq_rel_u64(role, TDM_ROLE_PLAIN_); // E3, pairs with detach
+		(void)tdm_exchange_acquire_u64(role, TDM_ROLE_PLAIN_); // E3, pairs with detach
 		return TDM_OK;
 	}
 	enum tdm_status status = tdm_participant_serves_(span, self);
@@ -289,7 +292,8 @@ tdm_function enum tdm_status tdm_spsc_drop_(tdm_atomic_u64 *role, uint64_t owner
 	return ours ? TDM_OK : TDM_CORRUPT;
 }
 
-// The first position from `head` on that is not pushed.
+// The first position from `head` on that is not pushed. It reads no payload, so that it needs no
+// order: whoever holds the producer's role has the newest sequences through E3.
 tdm_function uint64_t tdm_spsc_find_tail_(unsigned char *slots, const struct tdm_slots *geometry,
 					  uint64_t head)
 {
@@ -300,7 +304,7 @@ tdm_function uint64_t tdm_spsc_find_tail_(unsigned char *slots, const struct tdm
 		uint64_t position = head + middle;
 		tdm_atomic_u64 *sequence =
 		    tdm_slots_sequence_(slots, position, geometry->mask, geometry->stride);
-		if (tdm_load_acquire_u64(sequence) == position + 1) // E1, pairs with push
+		if (tdm_load_relaxed_u64(sequence) == position + 1)
 			pushed = middle + 1;
 		else
 			missing = middle;
@@ -384,7 +388,7 @@ tdm_function enum tdm_status tdm_spsc_consumer_attach_(struct tdm_spsc_consumer 
 	uint64_t quarter = consumer->geometry.capacity / 4;
 	consumer->batch = quarter > TDM_SPSC_BATCH_ ? TDM_SPSC_BATCH_ : quarter > 1 ? quarter : 1;
 	consumer->ahead = TDM_SLOTS_AHEAD_ / consumer->geometry.stride + 1;
-	consumer->head = tdm_load_acquire_u64(&shm->head); // E2
+	consumer->head = tdm_load_relaxed_u64(&shm->head); // the last consumer's, through E3
 	consumer->peeked = consumer->head;
 	consumer->released = tdm_spsc_tell_(shm, consumer->head);
 	return TDM_OK;
@@ -454,8 +458,8 @@ tdm_function enum tdm_status tdm_spsc_role_(const tdm_atomic_u64 *role,
 		enum tdm_status status = tdm_owner_dead_(&self->table, word);
 		if (status != TDM_OK)
 			return status == TDM_BUSY ? TDM_OK : status;
-		// It may have detached and left between the two looks.
-		if (tdm_load_acquire_u64(role) == word) // E3, pairs with detach
+		// It may have detached and left between the two looks: that is visible by now.
+		if (tdm_load_relaxed_u64(role) == word)
 			return TDM_PEER_DIED;
 	}
 	return TDM_CORRUPT;
@@ -1071,7 +1075,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_spsc_check(struct tdm_span span,
 	info->capacity = geometry.capacity;
 	info->type_tag = tdm_load_relaxed_u64(&shm->constant.type_tag);
 	info->plain = tdm_load_relaxed_u64(&shm->constant.plain) != 0;
-	info->popped = tdm_load_acquire_u64(&shm->head); // E2, pairs with pop
+	info->popped = tdm_load_relaxed_u64(&shm->head);
 	info->pushed = tdm_spsc_find_tail_(TDM_AT_(unsigned char, span.base, geometry.first),
 					   &geometry, info->popped);
 	tdm_role_info_(tdm_load_relaxed_u64(&shm->producer), &info->producer);
@@ -1106,7 +1110,7 @@ tdm_spsc_recover(struct tdm_span span, const struct tdm_participant *self, uint3
 			continue;
 		if (TDM_ROLE_OWNER_(word) != 0) {
 			if (tdm_owner_dead_(&self->table, word) != TDM_OK ||
-			    !tdm_cas_strong_acq_rel_relaxed_u64(roles[i], &word,
+			    !tdm_cas_strong_release_relaxed_u64(roles[i], &word,
 								TDM_ROLE_DIED_)) // E3
 				continue;
 			++*recovered;
