@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
 """The README's example is the program it names, compiles with the command it shows, and prints what
-it shows; its links lead somewhere."""
+it shows; a piece of an example is in the program it names, which runs as a test; its links lead
+somewhere."""
 
 import re
 import subprocess
@@ -16,6 +17,7 @@ from compilers import C, INCLUDE, ROOT, WARNINGS, present
 
 EXAMPLE = re.compile(r"<!-- example: (?P<path>\S+) -->\n```c\n(?P<text>.*?)```\n\n"
                      r"```console\n\$ (?P<command>.*?)\n(?P<output>.*?)```", re.S)
+PIECE = re.compile(r"<!-- example: (?P<path>\S+) -->\n```c\n(?P<text>.*?)```\n", re.S)
 LINES = 40
 
 
@@ -45,6 +47,12 @@ def main():
             good = done.returncode == 0 and done.stdout == found["output"]
             tap.case(f"with {compiler} it compiles without a word and prints what README says",
                      [] if good else [f"status {done.returncode}\n{done.stdout}"])
+    for piece in PIECE.finditer(readme, found.end() if found else 0):
+        listed = f"'{piece['path'].removeprefix('tests/')}'" in (
+            ROOT / "tests/meson.build").read_text()
+        good = listed and piece["text"] in (ROOT / piece["path"]).read_text()
+        tap.case(f"a piece of {piece['path']} is in it, word for word, and it runs as a test",
+                 [] if good else ["they differ" if listed else "it is not in tests/meson.build"])
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", readme) if "://" not in link]
     missing = [link for link in links if not (ROOT / link).exists()]
     tap.case("its links lead to files", missing if links else ["it has no links"])
