@@ -150,7 +150,7 @@ static void plain_of_2(void)
 
 static void plain_of_4(void)
 {
-	make_pair(false, 4, 7);
+	make_pair(false, 4, 6);
 }
 
 static void robust_of_1(void)
@@ -751,6 +751,17 @@ static void push_where_free(void)
 	leave_producer(&producer);
 }
 
+static void pop_where_free(void)
+{
+	struct numbers_consumer consumer;
+	if (!succeed_consumer(&consumer))
+		return;
+	uint64_t value = 0;
+	if (ok(numbers_try_pop(&consumer, &value)))
+		check_value(value, consumer.ring.head - 1);
+	leave_consumer(&consumer);
+}
+
 static void join_and_push(void)
 {
 	join();
@@ -811,6 +822,12 @@ static void push_some_and_leave(void)
 	EXPLORE_CHECK(ok(numbers_producer_detach(&producer)), "a producer detaches");
 }
 
+static void pop_what_is_there(void)
+{
+	struct numbers_consumer consumer = consumers[explore_thread()];
+	pop_some(&consumer);
+}
+
 static void pop_some_and_leave(void)
 {
 	struct numbers_consumer consumer = consumers[explore_thread()];
@@ -823,7 +840,7 @@ static void take_over_and_push(void)
 	struct numbers_producer producer;
 	if (!succeed_producer(&producer))
 		return;
-	EXPLORE_CHECK(!producer.ring.took_over || explore_died(0), "who took over is told so");
+	EXPLORE_CHECK(!producer.ring.took_over || deaths() > 0, "who took over is told so");
 	push_some(&producer);
 	leave_producer(&producer);
 }
@@ -833,6 +850,7 @@ static void take_over_and_pop(void)
 	struct numbers_consumer consumer;
 	if (!succeed_consumer(&consumer))
 		return;
+	EXPLORE_CHECK(!consumer.ring.took_over || deaths() > 0, "who took over is told so");
 	pop_some(&consumer);
 	leave_consumer(&consumer);
 }
@@ -955,11 +973,7 @@ static void take_over_released(void)
 static const struct explore_case cases[] = {
     {.name = "one slot", .setup = plain_of_1, .threads = {push_all, pop_all}, .finish = settle},
     {.name = "two slots", .setup = plain_of_2, .threads = {push_all, pop_all}, .finish = settle},
-    {.name = "four slots",
-     .setup = plain_of_4,
-     .threads = {push_all, pop_all},
-     .finish = settle,
-     .random = 20000},
+    {.name = "four slots", .setup = plain_of_4, .threads = {push_all, pop_all}, .finish = settle},
     {.name = "batches, one slot",
      .setup = plain_of_1,
      .threads = {push_batches, pop_batches},
@@ -971,8 +985,7 @@ static const struct explore_case cases[] = {
     {.name = "batches, four slots",
      .setup = plain_of_4,
      .threads = {push_batches, pop_batches},
-     .finish = settle,
-     .random = 20000},
+     .finish = settle},
     {.name = "in place, one slot",
      .setup = plain_of_1,
      .threads = {push_in_place, peek_all},
@@ -984,8 +997,7 @@ static const struct explore_case cases[] = {
     {.name = "in place, a window in four slots",
      .setup = plain_of_4,
      .threads = {push_in_place, pop_in_place},
-     .finish = settle,
-     .random = 20000},
+     .finish = settle},
 
     {.name = "waiting for an element",
      .setup = plain_of_2_for_2,
@@ -1011,18 +1023,17 @@ static const struct explore_case cases[] = {
      .setup = fenced_of_1_for_2,
      .threads = {push_waiting, pop_waiting},
      .finish = settle,
-     .spurious = 1,
-     .random = 30000},
+     .spurious = 1},
     {.name = "waiting for batches, two slots",
      .setup = plain_of_2,
      .threads = {push_batch_waiting, pop_batch_waiting},
      .finish = settle,
-     .random = 20000},
+     .random = 50000},
     {.name = "waiting in place, two slots, fenced events",
      .setup = fenced_of_2,
      .threads = {push_in_place_waiting, peek_waiting},
      .finish = settle,
-     .random = 20000},
+     .random = 50000},
     {.name = "waiting until a deadline",
      .setup = plain_of_2_for_2,
      .threads = {push_what_fits, pop_for_a_while},
@@ -1040,8 +1051,7 @@ static const struct explore_case cases[] = {
     {.name = "a producer pushes twice and leaves, fenced events",
      .setup = fenced_of_2_for_2,
      .threads = {push_and_leave, pop_until_gone},
-     .finish = settle,
-     .random = 20000},
+     .finish = settle},
     {.name = "a consumer leaves", .setup = plain_full, .threads = {push_until_gone, leave_unused}},
     {.name = "a consumer pops and leaves",
      .setup = plain_full,
@@ -1063,12 +1073,23 @@ static const struct explore_case cases[] = {
      .setup = robust_left_by_producer,
      .threads = {push_one_more, pop_all, push_two_more},
      .finish = settle,
-     .random = 20000},
+     .random = 50000},
     {.name = "two take turns as consumer",
      .setup = robust_left_by_consumer,
      .threads = {pop_one_more, push_all, pop_two_more},
      .finish = settle,
-     .random = 20000},
+     .random = 50000},
+
+    {.name = "two want to be the producer",
+     .setup = robust_left_by_producer,
+     .threads = {push_where_free, pop_what_is_there, push_where_free},
+     .finish = settle,
+     .spurious = 1},
+    {.name = "two want to be the consumer",
+     .setup = robust_left_by_consumer,
+     .threads = {pop_where_free, push_what_fits, pop_where_free},
+     .finish = settle,
+     .spurious = 1},
 
     {.name = "a newcomer's role is not taken",
      .setup = seat_0_is_free,
@@ -1095,6 +1116,32 @@ static const struct explore_case cases[] = {
      .finish = settle,
      .can_die = 2,
      .deaths = 1},
+    {.name = "a producer dies, two want to take over",
+     .setup = robust_of_2,
+     .threads = {push_some_and_leave, take_over_and_push, take_over_and_push},
+     .finish = settle,
+     .can_die = 1,
+     .deaths = 1,
+     .spurious = 1},
+    {.name = "a consumer dies, two want to take over",
+     .setup = robust_full,
+     .threads = {take_over_and_pop, pop_some_and_leave, take_over_and_pop},
+     .finish = settle,
+     .can_die = 2,
+     .deaths = 1,
+     .spurious = 1},
+    {.name = "a producer dies, and who takes over, too",
+     .setup = robust_of_2,
+     .threads = {push_some_and_leave, take_over_and_push, take_over_and_push},
+     .finish = settle,
+     .can_die = 3,
+     .deaths = 2},
+    {.name = "both sides die",
+     .setup = robust_of_2,
+     .threads = {push_some_and_leave, pop_some_and_leave, take_over_and_push},
+     .finish = settle,
+     .can_die = 3,
+     .deaths = 2},
     {.name = "a producer dies beside a waiting consumer",
      .setup = robust_of_1_for_1,
      .threads = {push_some_and_leave, pop_until_gone},
@@ -1128,7 +1175,7 @@ static const struct explore_case cases[] = {
      .can_die = 1,
      .deaths = 1,
      .flags = EXPLORE_TIME_PASSES,
-     .random = 20000},
+     .random = 50000},
 
     {.name = "looking at a ring at work",
      .setup = plain_of_1,
