@@ -3,7 +3,8 @@
 """Programs in C and in C++, by gcc and by clang, of 64 and of 32 bits, share one segment.
 
 Each kind of program talks to each other kind: they take turns at both ends of a ring, and take
-over from one that was killed.
+over from one that was killed. The same with a work queue, where one is killed in the middle of
+putting a task, and one with tasks that it has taken.
 """
 
 import os
@@ -90,6 +91,15 @@ class Talk:
             self.run(b, "receive", 2060, "a")
             self.run(a, "send", 2064, "a")
             self.run(b, "receive", 2064)
+            working = self.start(b, "work", 0, 1000, 1)
+            self.run(a, "put", 0, 1000)
+            self.end(working)
+            self.run(a, "put", 1000, 1004, "k", expected=killed)
+            self.run(b, "work", 1000, 1004, 1, "k", expected=killed)
+            self.run(b, "put", 1004, 1006)
+            self.run(a, "work", 1004, 1006, 1)
+            self.run(a, "work", 1000, 1002, 2)
+            self.run(b, "work", 1002, 1004, 2)
         finally:
             self.run(b, "remove")
         return self.problems

@@ -5,14 +5,22 @@
 //	peer create NAME            a segment with a ring
 //	peer send NAME UPTO [HOW]   from the ring's position to message UPTO
 //	peer receive NAME UPTO [HOW]
+//	peer put NAME FROM UPTO [HOW]            puts tasks into a work queue
+//	peer work NAME FROM UPTO ATTEMPT [HOW]   takes them, on that attempt
 //	peer careless NAME          attaches with an element whose layout depends on the compiler
 //	peer remove NAME
 //
-// HOW has an `a` when the role's last holder had died, and a `k` for being killed at the end.
+// HOW has an `a` when the role's last holder had died, and a `k` for being killed at the end: in
+// the middle of one more put, or before what was taken is acknowledged.
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+static bool dies_copying;
+#define TDM_SEAM_COPY(to, from, size)                                                              \
+	(dies_copying ? (void)raise(SIGKILL) : (void)0, memcpy(to, from, size))
 
 #include <tandem.h>
 
@@ -29,6 +37,7 @@ struct message {
 };
 TDM_STATIC_ASSERT(sizeof(struct message) == 56, "56 bytes everywhere");
 TDM_SPSC_DEFINE(messages, struct message);
+TDM_MPMC_DEFINE(tasks, struct message);
 
 // 12 bytes on i386, 16 on x86-64.
 struct careless {
@@ -67,10 +76,11 @@ static void message_of(struct message *message, uint64_t id)
 
 static void create(const char *name)
 {
-	struct tdm_object objects[2];
+	struct tdm_object objects[3];
 	objects[0] = messages_object("messages", 64);
-	objects[1] = carelesses_object("carelesses", 8);
-	must(tdm_segment_create(&segment, objects, 2, TDM_NULL), "create");
+	objects[1] = tasks_object("tasks", 64);
+	objects[2] = carelesses_object("carelesses", 8);
+	must(tdm_segment_create(&segment, objects, 3, TDM_NULL), "create");
 	must(tdm_segment_publish(&segment, name), "publish");
 }
 
@@ -114,6 +124,44 @@ static void consume(uint64_t upto, bool after_death, bool dies)
 	must(messages_consumer_detach(&in), "detach");
 }
 
+static void put(uint64_t from, uint64_t upto, bool dies)
+{
+	struct tasks_producer out;
+	struct message message;
+	must(tasks_producer_attach(&out, tdm_segment_find(&segment, "tasks"), &self), "attach");
+	out.ring.follow = true;
+	for (uint64_t id = from; id < upto; id++) {
+		message_of(&message, id);
+		must(tasks_push_until(&out, &message, tdm_deadline_after_ns(PATIENCE_NS)), "put");
+	}
+	dies_copying = dies;
+	if (dies)
+		(void)!tasks_try_push(&out, &message);
+	must(tasks_producer_detach(&out), "detach");
+}
+
+static void work(uint64_t from, uint64_t upto, uint32_t attempt, bool dies)
+{
+	struct tasks_consumer in;
+	struct tasks_lease lease;
+	struct message expected;
+	must(tasks_consumer_attach(&in, tdm_segment_find(&segment, "tasks"), &self), "attach");
+	in.ring.follow = true;
+	for (uint64_t id = from; id < upto; id++) {
+		must(tasks_take_until(&in, &lease, tdm_deadline_after_ns(PATIENCE_NS)), "take");
+		message_of(&expected, id);
+		if (memcmp(lease.elem, &expected, sizeof(expected)) != 0)
+			must(TDM_CORRUPT, "a task");
+		if (lease.ring.attempt != attempt)
+			must(TDM_CORRUPT, "the attempt");
+		if (!dies)
+			must(tasks_ack(&in, &lease), "ack");
+	}
+	if (dies)
+		raise(SIGKILL);
+	must(tasks_consumer_detach(&in), "detach");
+}
+
 int main(int argc, char **argv)
 {
 	const char *verb = argc > 2 ? argv[1] : "";
@@ -137,10 +185,18 @@ int main(int argc, char **argv)
 		    &out, tdm_segment_find(&segment, "carelesses"), &self)));
 		return 0;
 	}
-	if (strcmp(verb, "send") != 0 && strcmp(verb, "receive") != 0)
+	bool puts_tasks = strcmp(verb, "put") == 0 && argc > 4;
+	bool takes_tasks = strcmp(verb, "work") == 0 && argc > 5;
+	if (strcmp(verb, "send") != 0 && strcmp(verb, "receive") != 0 && !puts_tasks &&
+	    !takes_tasks)
 		return 2;
 	enter(argv[2]);
-	if (strcmp(verb, "send") == 0)
+	if (puts_tasks)
+		put(upto, strtoull(argv[4], TDM_NULL, 10), argc > 5);
+	else if (takes_tasks)
+		work(upto, strtoull(argv[4], TDM_NULL, 10),
+		     TDM_CAST(uint32_t, strtoul(argv[5], TDM_NULL, 10)), argc > 6);
+	else if (strcmp(verb, "send") == 0)
 		produce(upto, after_death, dies);
 	else
 		consume(upto, after_death, dies);
