@@ -145,14 +145,23 @@ static void changed(const struct file_list *list, uint64_t file)
 	fail("%s changed while the demonstration ran: try again", file_path(list, file));
 }
 
+static void count(struct tally *tally, struct tally *first, uint32_t header,
+		  const unsigned char *bytes)
+{
+	tally_add(tally, header, bytes);
+	if (tally->records <= JOBS_MAX)
+		*first = *tally;
+}
+
 // Shares no code with the cutter, whose work it checks.
-void corpus_count(const struct corpus *corpus, struct tally *tally)
+void corpus_count(const struct corpus *corpus, struct tally *tally, struct tally *first)
 {
 	const struct file_list *list = corpus->list;
 	static unsigned char chunk[65536];
 	unsigned char bytes[ROOM];
 	uint64_t read_bytes = 0;
 	memset(tally, 0, sizeof(*tally));
+	memset(first, 0, sizeof(*first));
 	for (uint64_t file = 0; file < list->count; file++) {
 		FILE *stream = fopen(file_path(list, file), "re");
 		if (stream == NULL)
@@ -168,18 +177,18 @@ void corpus_count(const struct corpus *corpus, struct tally *tally)
 			left -= got;
 			for (size_t i = 0; i < got; i++) {
 				if (length == ROOM) {
-					tally_add(tally, length | RECORD_MORE, bytes);
+					count(tally, first, length | RECORD_MORE, bytes);
 					length = 0;
 				}
 				bytes[length++] = chunk[i];
 				if (chunk[i] == '\n') {
-					tally_add(tally, length, bytes);
+					count(tally, first, length, bytes);
 					length = 0;
 				}
 			}
 		}
 		if (length > 0)
-			tally_add(tally, length, bytes);
+			count(tally, first, length, bytes);
 		(void)fclose(stream);
 		read_bytes += list->file[file].size;
 		if (file % 100 == 0) {

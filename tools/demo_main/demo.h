@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // The demonstration: a stream of lines from one process to another through a ring in a named
-// segment, while both are killed again and again; then the same lines against pipe and socket.
+// segment, while both are killed again and again; then between several at once, of whom some are
+// killed; then the same lines against pipe and socket.
 //
 // A stream is the concatenation of files. It is cut into records: up to and with the next newline,
 // but never more than ROOM bytes, so that a long line takes several. Nothing is lost or changed by
@@ -16,6 +17,7 @@
 #include <sys/types.h>
 
 #include <tandem/atomic.h>
+#include <tandem/ring/mpmc.h>
 #include <tandem/ring/spsc.h>
 #include <tandem/shm/segment.h>
 
@@ -34,6 +36,13 @@ struct record {
 };
 TDM_SPSC_DEFINE(records, struct record);
 
+// A record with its number in the stream.
+struct job {
+	uint64_t number;
+	struct record record;
+};
+TDM_MPMC_DEFINE(jobs, struct job);
+
 // Many records at once, one after the other: header, then bytes. A slot is 64 KiB.
 struct block {
 	uint64_t used;
@@ -50,6 +59,8 @@ TDM_SPSC_DEFINE(notes, struct note);
 #define RECORDS_CAPACITY 8192U
 #define BLOCKS_CAPACITY 16U
 #define NOTES_CAPACITY 64U
+#define JOBS_CAPACITY 1024U
+#define JOBS_MAX UINT64_C(1000000) // of the stream's records, the first
 
 // ---------------------------------------------------------------------------------------------
 // Tallies and accounts
@@ -113,18 +124,22 @@ static inline uint64_t hash_record(uint32_t header, const unsigned char *bytes)
 	return hash_word(even, odd);
 }
 
-static inline void tally_add(struct tally *tally, uint32_t header, const unsigned char *bytes)
+static inline void tally_add_hash(struct tally *tally, uint32_t header, uint64_t hash)
 {
-	tally->next++;
-	if ((header & RECORD_END) != 0) {
-		tally->ended = 1;
-		return;
-	}
 	tally->records++;
 	tally->lines += (header & RECORD_MORE) == 0;
 	tally->bytes += header & RECORD_LENGTH;
-	tally->last = hash_record(header, bytes);
-	tally->chain = hash_word(tally->chain, tally->last);
+	tally->last = hash;
+	tally->chain = hash_word(tally->chain, hash);
+}
+
+static inline void tally_add(struct tally *tally, uint32_t header, const unsigned char *bytes)
+{
+	tally->next++;
+	if ((header & RECORD_END) != 0)
+		tally->ended = 1;
+	else
+		tally_add_hash(tally, header, hash_record(header, bytes));
 }
 
 static inline bool tally_equal(const struct tally *a, const struct tally *b)
@@ -183,12 +198,24 @@ static inline uint64_t account_next(const struct account *account)
 enum side { PRODUCER, CONSUMER, SIDES };
 extern const char *const side_name[SIDES];
 
+struct life {
+	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 attached_ns; // 0: not yet
+	tdm_atomic_u64 first_ns; // its first record was delivered; 0: not yet
+};
+
+#define OF_EACH 2U // producers and consumers on the ring for many
+
 struct books {
 	struct account account[SIDES];
-	struct {
-		TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 attached_ns; // 0: not yet
-		tdm_atomic_u64 first_ns; // its first record was delivered; 0: not yet
-	} life[SIDES];
+	struct life life[SIDES];
+	// of the ring for many
+	struct account share[OF_EACH]; // of each producer
+	struct life many_life[SIDES][OF_EACH];
+	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 jobs; // how many there are
+	tdm_atomic_u64 limit;      // so far the producer that is killed may go for now
+	tdm_atomic_u64 over;       // 1: all is done, the consumers may end
+	tdm_atomic_u64 repeated;   // taken again after a death
+	tdm_atomic_u64 recognized; // and recorded before, or sent twice by a producer that died
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 redelivered; // records that were noted already
 	tdm_atomic_u64 drop_at; // the self-test: lose the record at this position; 0: none
 };
@@ -197,6 +224,8 @@ struct books {
 #define OBJECT_BLOCKS "blocks"
 #define OBJECT_PING "ping"
 #define OBJECT_PONG "pong"
+#define OBJECT_JOBS "jobs"
+#define OBJECT_RECORDED "recorded"
 #define OBJECT_BOOKS "books"
 #define OBJECT_FILES "files"
 
@@ -226,8 +255,9 @@ struct corpus {
 };
 
 void corpus_find(struct corpus *corpus, bool quick);
-// What a receiver of the whole stream must arrive at, found by reading the files byte by byte.
-void corpus_count(const struct corpus *corpus, struct tally *tally);
+// What a receiver of the whole stream must arrive at, and of its first JOBS_MAX records, found by
+// reading the files byte by byte.
+void corpus_count(const struct corpus *corpus, struct tally *tally, struct tally *first);
 
 // Cuts the stream into records.
 struct cutter {
@@ -262,6 +292,9 @@ void must(enum tdm_status status, const char *what);
 void attach_producer(struct records_producer *producer, struct house *house);
 void attach_consumer(struct records_consumer *consumer, struct house *house);
 
+// Notes the time, if that was not done before.
+void stamp(tdm_atomic_u64 *moment);
+
 // Each goes on where its account says, and returns when the stream is over.
 void produce(const char *segment);
 void consume(const char *segment);
@@ -288,6 +321,24 @@ struct killing {
 
 void kill_and_recover(const struct house *house, uint64_t records, bool quick,
 		      struct killing *killing);
+
+// ---------------------------------------------------------------------------------------------
+// many.c: the ring for many, with kills
+
+struct crowd {
+	struct recovery recovery[SIDES];
+	unsigned together;
+	struct tally sent; // by all producers, without a hash
+	struct tally recorded;
+	uint64_t repeated;
+	uint64_t recognized;
+	uint64_t duration_ns;
+};
+
+void many_kill(const struct house *house, bool quick, struct crowd *crowd);
+
+// "producer 0" and so on; false: it is none of these.
+bool many_role(const char *role, const char *segment);
 
 // ---------------------------------------------------------------------------------------------
 // contest.c: the un-killed ring beside pipe and socket
@@ -343,7 +394,7 @@ void check_stop(void);
 // A process that is ended with this one. 0 in the child.
 pid_t start_fork(void);
 // The same, by executing this program anew for a role.
-pid_t start_role(enum side side, const char *segment);
+pid_t start_role(const char *role, const char *segment);
 // Forgets a child that was waited for.
 void child_gone(pid_t pid);
 // Fails unless the status is a clean end.

@@ -69,7 +69,7 @@ static void kill_once(struct stream *stream, const bool victim[SIDES], struct ki
 			continue;
 		tdm_store_relaxed_u64(&stream->books->life[side].attached_ns, 0);
 		tdm_store_relaxed_u64(&stream->books->life[side].first_ns, 0);
-		stream->pid[side] = start_role(side, stream->segment);
+		stream->pid[side] = start_role(side_name[side], stream->segment);
 	}
 	for (enum side side = 0; side < SIDES; side++) {
 		struct recovery *recovery = &killing->recovery[side];
@@ -106,7 +106,7 @@ void kill_and_recover(const struct house *house, uint64_t records, bool quick,
 
 	const uint64_t start = tdm_now_ns();
 	for (enum side side = 0; side < SIDES; side++)
-		stream.pid[side] = start_role(side, stream.segment);
+		stream.pid[side] = start_role(side_name[side], stream.segment);
 	for (unsigned i = 0; i < kills; i++) {
 		while (stream.pid[PRODUCER] != 0 &&
 		       account_next(&stream.books->account[PRODUCER]) < moment[i])

@@ -17,7 +17,7 @@
 extern char **environ;
 
 #define PREFIX "tandem-demo-"
-#define CHILDREN_MAX 2
+#define CHILDREN_MAX (SIDES * OF_EACH)
 
 static volatile sig_atomic_t stop_signal;
 static pid_t owner; // who cleans up
@@ -130,15 +130,15 @@ pid_t start_fork(void)
 	return 0;
 }
 
-pid_t start_role(enum side side, const char *segment)
+pid_t start_role(const char *role, const char *segment)
 {
 	char parent[24];
-	char role[16];
+	char own_role[16];
 	char name[TDM_NAME_SIZE];
 	char program[] = "tandem-demo";
-	char *const arguments[] = {program, role, name, parent, NULL};
+	char *const arguments[] = {program, own_role, name, parent, NULL};
 	pid_t pid;
-	snprintf(role, sizeof(role), "%s", side_name[side]);
+	snprintf(own_role, sizeof(own_role), "%s", role);
 	snprintf(name, sizeof(name), "%s", segment);
 	snprintf(parent, sizeof(parent), "%jd", (intmax_t)getpid());
 	int error = posix_spawn(&pid, "/proc/self/exe", NULL, NULL, arguments, environ);
@@ -234,13 +234,15 @@ static void remove_abandoned(void)
 	closedir(directory);
 }
 
-static void build_segment(const struct corpus *corpus, bool broken, uint64_t records)
+static void build_segment(const struct corpus *corpus, bool broken, uint64_t records, uint64_t jobs)
 {
 	const struct tdm_object objects[] = {
 	    records_object(OBJECT_STREAM, RECORDS_CAPACITY),
 	    blocks_object(OBJECT_BLOCKS, BLOCKS_CAPACITY),
 	    notes_object(OBJECT_PING, NOTES_CAPACITY),
 	    notes_object(OBJECT_PONG, NOTES_CAPACITY),
+	    jobs_object(OBJECT_JOBS, JOBS_CAPACITY),
+	    tdm_bytes_object(OBJECT_RECORDED, jobs * 2 * sizeof(uint64_t), TDM_CACHE_LINE, NULL),
 	    tdm_bytes_object(OBJECT_BOOKS, sizeof(struct books), TDM_CACHE_LINE, "books"),
 	    tdm_bytes_object(OBJECT_FILES, corpus->list_bytes, TDM_CACHE_LINE, NULL),
 	};
@@ -254,6 +256,7 @@ static void build_segment(const struct corpus *corpus, bool broken, uint64_t rec
 		fail("cannot make a segment in " TDM_DIRECTORY ": %s", tdm_status_text(status));
 	memcpy(tdm_segment_find(&house.segment, OBJECT_FILES).base, corpus->list,
 	       corpus->list_bytes);
+	tdm_store_relaxed_u64(&house_books(&house)->jobs, jobs);
 	if (broken)
 		tdm_store_relaxed_u64(&house_books(&house)->drop_at, 1 + random_below(records - 1));
 	status = tdm_segment_publish(&house.segment, name);
@@ -269,7 +272,7 @@ static int run_role(char **argv)
 	die_with((pid_t)strtoimax(argv[3], &end, 10));
 	if (strcmp(argv[1], side_name[PRODUCER]) == 0)
 		produce(argv[2]);
-	else
+	else if (!many_role(argv[1], argv[2]))
 		consume(argv[2]);
 	return 0;
 }
@@ -301,13 +304,17 @@ int main(int argc, char **argv)
 	remove_abandoned();
 	const uint64_t start = tdm_now_ns();
 	corpus_find(&corpus, report.quick);
-	corpus_count(&corpus, &report.files);
-	build_segment(&corpus, broken, report.files.records);
+	corpus_count(&corpus, &report.files, &report.first);
+	build_segment(&corpus, broken, report.files.records, report.first.records);
 	report.corpus = &corpus;
 	kill_and_recover(&house, report.files.records, report.quick, &report.killing);
 	report.balanced = tally_equal(&report.files, &report.killing.tally[PRODUCER]) &&
 			  tally_equal(&report.files, &report.killing.tally[CONSUMER]);
-	if (report.balanced)
+	many_kill(&house, report.quick, &report.crowd);
+	report.crowd_balanced = report.crowd.sent.records == report.first.records &&
+				report.crowd.sent.bytes == report.first.bytes &&
+				tally_equal(&report.first, &report.crowd.recorded);
+	if (report.balanced && report.crowd_balanced)
 		contest_run(house.segment.name, &corpus, report.quick, &report.contest);
 	clean_up();
 	report.duration_ns = tdm_now_ns() - start;

@@ -97,6 +97,24 @@ static void print_account(const char *who, const struct tally *tally)
 	       grouped(tally->lines), grouped(tally->bytes), (uintmax_t)tally->chain);
 }
 
+// From SIGKILL on.
+static void print_recovery(const struct recovery recoveries[SIDES])
+{
+	printf("  %-10s %6s  %22s   %22s\n", "", "", "attached", "delivered a message");
+	printf("  %-10s %6s  %11s%11s   %11s%11s\n", "", "kills", "p50", "max", "p50", "max");
+	for (enum side side = 0; side < SIDES; side++) {
+		const struct recovery *recovery = &recoveries[side];
+		const uint64_t *attached = recovery->attached_ns;
+		const uint64_t *first = recovery->first_ns;
+		const unsigned count = recovery->samples;
+		printf("  %-10s %6u  %11s%11s   %11s%11s\n", side_name[side], recovery->kills,
+		       duration((double)quantile(attached, count, 0.5)),
+		       duration((double)quantile(attached, count, 1)),
+		       duration((double)quantile(first, count, 0.5)),
+		       duration((double)quantile(first, count, 1)));
+	}
+}
+
 static void print_killing(const struct report *report)
 {
 	const struct killing *killing = &report->killing;
@@ -117,24 +135,37 @@ static void print_killing(const struct report *report)
 	       grouped(killing->redelivered));
 
 	printf("2. From SIGKILL until the new process has ...\n\n");
-	printf("  %-10s %6s  %22s   %22s\n", "", "", "attached", "delivered a message");
-	printf("  %-10s %6s  %11s%11s   %11s%11s\n", "", "kills", "p50", "max", "p50", "max");
-	for (enum side side = 0; side < SIDES; side++) {
-		const struct recovery *recovery = &killing->recovery[side];
-		const uint64_t *attached = recovery->attached_ns;
-		const uint64_t *first = recovery->first_ns;
-		const unsigned count = recovery->samples;
-		printf("  %-10s %6u  %11s%11s   %11s%11s\n", side_name[side], recovery->kills,
-		       duration((double)quantile(attached, count, 0.5)),
-		       duration((double)quantile(attached, count, 1)),
-		       duration((double)quantile(first, count, 0.5)),
-		       duration((double)quantile(first, count, 1)));
-	}
+	print_recovery(killing->recovery);
+}
+
+static void print_crowd(const struct report *report)
+{
+	const struct crowd *crowd = &report->crowd;
+	printf(
+	    "\n3. %u producers and %u consumers on one ring, with kill -9 of a producer %u times "
+	    "and\n"
+	    "   of a consumer %u times, %u times of both at once; %s messages in %s.\n"
+	    "   Each is taken, recorded, and then acknowledged\n\n",
+	    OF_EACH, OF_EACH, crowd->recovery[PRODUCER].kills, crowd->recovery[CONSUMER].kills,
+	    crowd->together, grouped(report->first.records), duration((double)crowd->duration_ns));
+	printf("  %-10s %12s %12s %14s  %s\n", "account", "messages", "lines", "bytes", "hash");
+	print_account("files", &report->first);
+	printf("  %-10s %12s %12s %14s\n", "producers", grouped(crowd->sent.records),
+	       grouped(crowd->sent.lines), grouped(crowd->sent.bytes));
+	print_account("recorded", &crowd->recorded);
+	if (report->crowd_balanced)
+		printf("\n  Balanced: every message was recorded.\n");
+	else
+		printf("\n  DOES NOT BALANCE.\n");
+	printf("  Taken again because their taker was killed: %s. Recognized as recorded before: "
+	       "%s\n\n",
+	       grouped(crowd->repeated), grouped(crowd->recognized));
+	print_recovery(crowd->recovery);
 }
 
 static void print_contest(const struct contest *contest)
 {
-	printf("\n3. The same lines without kills, and round trips of %zu bytes (%u rounds)\n\n",
+	printf("\n4. The same lines without kills, and round trips of %zu bytes (%u rounds)\n\n",
 	       sizeof(struct note), ROUNDS);
 	printf("  %-33s %8s %15s %9s %9s\n", "", "M msg/s", "low - high", "trip p50", "trip p99");
 	for (size_t i = 0; i < CONTENDERS_COUNT; i++) {
@@ -169,6 +200,7 @@ static void print_text(const struct report *report, const struct machine *machin
 	       (double)corpus->bytes / 1e6, corpus->where, corpus->cut ? " (there is more)" : "");
 	printf("A message is a line, or %u bytes of a longer one.\n\n", ROOM);
 	print_killing(report);
+	print_crowd(report);
 	if (report->contest.ran)
 		print_contest(&report->contest);
 	printf("\n%s after the build.\n", duration((double)report->duration_ns));
@@ -197,9 +229,9 @@ static void json_tally(const char *who, const struct tally *tally)
 	       (uintmax_t)tally->chain);
 }
 
-static void json_recovery(const struct killing *killing, enum side side)
+static void json_recovery(const struct recovery recoveries[SIDES], enum side side)
 {
-	const struct recovery *recovery = &killing->recovery[side];
+	const struct recovery *recovery = &recoveries[side];
 	const unsigned count = recovery->samples;
 	printf("    \"%s\": {\"kills\": %u, \"samples\": %u, \"attached_p50_ns\": %ju, "
 	       "\"attached_max_ns\": %ju, \"first_message_p50_ns\": %ju, "
@@ -209,6 +241,26 @@ static void json_recovery(const struct killing *killing, enum side side)
 	       (uintmax_t)quantile(recovery->attached_ns, count, 1),
 	       (uintmax_t)quantile(recovery->first_ns, count, 0.5),
 	       (uintmax_t)quantile(recovery->first_ns, count, 1), side + 1 < SIDES ? "," : "");
+}
+
+static void json_crowd(const struct report *report)
+{
+	const struct crowd *crowd = &report->crowd;
+	printf("  \"many\": {\n    \"balanced\": %s,\n    \"producers\": %u,\n"
+	       "    \"consumers\": %u,\n    \"duration_ns\": %ju,\n    \"both_at_once\": %u,\n",
+	       report->crowd_balanced ? "true" : "false", OF_EACH, OF_EACH,
+	       (uintmax_t)crowd->duration_ns, crowd->together);
+	printf("    \"accounts\": {\n");
+	json_tally("files", &report->first);
+	json_tally("recorded", &crowd->recorded);
+	printf("    \"sent\": {\"messages\": %ju, \"lines\": %ju, \"bytes\": %ju},\n",
+	       (uintmax_t)crowd->sent.records, (uintmax_t)crowd->sent.lines,
+	       (uintmax_t)crowd->sent.bytes);
+	printf("    \"taken_again\": %ju,\n    \"recognized\": %ju\n    },\n    \"kills\": {\n",
+	       (uintmax_t)crowd->repeated, (uintmax_t)crowd->recognized);
+	for (enum side side = 0; side < SIDES; side++)
+		json_recovery(crowd->recovery, side);
+	printf("    }\n  },\n");
 }
 
 static void json_figure(const char *name, const struct figure *figure)
@@ -253,8 +305,10 @@ static void print_json(const struct report *report, const struct machine *machin
 	printf("  \"kills\": {\n    \"both_at_once\": %u,\n    \"duration_ns\": %ju,\n",
 	       killing->together, (uintmax_t)killing->duration_ns);
 	for (enum side side = 0; side < SIDES; side++)
-		json_recovery(killing, side);
-	printf("  },\n  \"comparison\": [\n");
+		json_recovery(killing->recovery, side);
+	printf("  },\n");
+	json_crowd(report);
+	printf("  \"comparison\": [\n");
 	for (size_t i = 0; report->contest.ran && i < CONTENDERS_COUNT; i++)
 		json_result(&report->contest.result[i], i + 1 == CONTENDERS_COUNT);
 	printf("  ],\n  \"duration_ns\": %ju\n}\n", (uintmax_t)report->duration_ns);
@@ -272,7 +326,8 @@ int report_print(const struct report *report)
 		fprintf(stderr, "tools/demo: cannot write the result: %s\n", strerror(errno));
 		return 1;
 	}
-	if (!report->balanced)
+	const bool balanced = report->balanced && report->crowd_balanced;
+	if (!balanced)
 		fprintf(stderr, "tools/demo: the accounts do not balance\n");
-	return report->balanced ? 0 : 1;
+	return balanced ? 0 : 1;
 }

@@ -12,6 +12,9 @@ struct report {
 	struct tally files; // what both accounts must agree with
 	struct killing killing;
 	bool balanced;
+	struct tally first; // what the ring for many must agree with
+	struct crowd crowd;
+	bool crowd_balanced;
 	struct contest contest; // not run where the accounts do not balance
 	uint64_t duration_ns;
 };

@@ -63,7 +63,7 @@ void attach_consumer(struct records_consumer *consumer, struct house *house)
 	must(status, "attaching the consumer");
 }
 
-static void stamp(tdm_atomic_u64 *moment)
+void stamp(tdm_atomic_u64 *moment)
 {
 	if (tdm_load_relaxed_u64(moment) == 0)
 		tdm_store_release_u64(moment, tdm_now_ns());
