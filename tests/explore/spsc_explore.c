@@ -192,22 +192,38 @@ static void fenced_of_2_for_2(void)
 	fence();
 }
 
-static void push_in_setup(void)
+static void fill(void)
 {
-	uint64_t value = 1;
-	EXPLORE_CHECK(ok(numbers_try_push(&producers[0], &value)), "there is room");
+	struct tdm_spsc_producer *producer = &producers[0].ring;
+	while (producer->tail < producer->geometry.capacity) {
+		uint64_t value = producer->tail + 1;
+		EXPLORE_CHECK(ok(tdm_spsc_try_push(producer, &value)), "there is room");
+	}
 }
 
 static void plain_full(void)
 {
 	plain_of_1_for_2();
-	push_in_setup();
+	fill();
 }
 
 static void robust_full(void)
 {
 	make_pair(true, 1, 2);
-	push_in_setup();
+	fill();
+}
+
+// From 8 slots on the consumer does not tell of each that it has popped, but of every second.
+static void plain_full_of_8(void)
+{
+	make_pair(false, 8, 10);
+	fill();
+}
+
+static void robust_full_of_8(void)
+{
+	make_pair(true, 8, 9);
+	fill();
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -867,16 +883,24 @@ static void recover(void)
 // goes on.
 static void push_after_recovery(void)
 {
-	uint64_t word = tdm_load_relaxed_u64(&shm->producer);
-	if (word == TDM_ROLE_DIED_)
-		take_over_and_push();
+	struct numbers_producer producer;
+	if (tdm_load_relaxed_u64(&shm->producer) != TDM_ROLE_DIED_)
+		return;
+	EXPLORE_CHECK(succeed_producer(&producer) && producer.ring.took_over,
+		      "who comes after a recovery is told of the death");
+	push_some(&producer);
+	leave_producer(&producer);
 }
 
 static void pop_after_recovery(void)
 {
-	uint64_t word = tdm_load_relaxed_u64(&shm->consumer);
-	if (word == TDM_ROLE_DIED_)
-		take_over_and_pop();
+	struct numbers_consumer consumer;
+	if (tdm_load_relaxed_u64(&shm->consumer) != TDM_ROLE_DIED_)
+		return;
+	EXPLORE_CHECK(succeed_consumer(&consumer) && consumer.ring.took_over,
+		      "who comes after a recovery is told of the death");
+	pop_some(&consumer);
+	leave_consumer(&consumer);
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -998,6 +1022,14 @@ static const struct explore_case cases[] = {
      .setup = plain_of_4,
      .threads = {push_in_place, pop_in_place},
      .finish = settle},
+    {.name = "eight slots, released by twos",
+     .setup = plain_full_of_8,
+     .threads = {push_all, pop_all},
+     .finish = settle},
+    {.name = "waiting for eight slots, released by twos",
+     .setup = plain_full_of_8,
+     .threads = {push_waiting, pop_all},
+     .finish = settle},
     {.name = "waiting for an element",
      .setup = plain_of_2_for_2,
      .threads = {push_all, pop_waiting},
@@ -1078,6 +1110,12 @@ static const struct explore_case cases[] = {
      .deaths = 1},
     {.name = "a consumer dies, another takes over",
      .setup = robust_of_1,
+     .threads = {push_some_and_leave, pop_some_and_leave, take_over_and_pop},
+     .finish = settle,
+     .can_die = 2,
+     .deaths = 1},
+    {.name = "a consumer dies and had not told of all that it popped",
+     .setup = robust_full_of_8,
      .threads = {push_some_and_leave, pop_some_and_leave, take_over_and_pop},
      .finish = settle,
      .can_die = 2,
