@@ -10,7 +10,8 @@
 // down by the successor as in doubt. In the end everything that was pushed has been got, or was in
 // a dead hand. What was taken and not about to be acknowledged is not in doubt at all.
 //
-// TANDEM_SEED repeats the decisions of a run (not its interleaving), TANDEM_SOAK=1 kills 100,000 instead of 10,000.
+// TANDEM_SEED repeats the decisions of a run (not its interleaving), TANDEM_SOAK=1 kills 100,000
+// instead of 10,000.
 #include <stddef.h>
 
 static void storm_copy(void *to, const void *from, size_t size);
