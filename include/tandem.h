@@ -6,6 +6,7 @@
 #include "tandem/atomic.h"
 #include "tandem/ring/mpmc.h"
 #include "tandem/ring/spsc.h"
+#include "tandem/ring/work.h"
 #include "tandem/shm/participant.h"
 #include "tandem/shm/segment.h"
 #include "tandem/sync/event.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Two producers and two consumers on one ring, of which the first of each is killed. Each producer
-// sends every other record of the stream; a consumer takes up to 8 records, writes down what it saw
-// in the segment, by their numbers, and then acknowledges them. What somebody who dies in between had
-// taken is done again, which changes nothing: the books say so.
+// sends every other record of the stream; a consumer takes up to 8 records, writes down in the
+// segment what it saw, by their numbers, and then acknowledges them. What somebody who dies in
+// between had taken is done again, which changes nothing: the books say so.
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
