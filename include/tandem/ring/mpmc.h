@@ -34,6 +34,9 @@
 //       intents of all who did before.
 //   E7  A part's roles: detach's store, or that of the seat's next holder (release), with the load
 //       (acquire) of who asks whether anybody is left: every element pushed before is seen.
+//   E8  A part's generation: the store (release) of the seat's next holder with the load (acquire)
+//       of who asks whether that one is dead: the seat's own generation is seen, or the living
+//       would look dead. Likewise recovering: lock's CAS (release) with the next one's load.
 //
 // Crashes
 //   C1  A producer dies before it claims a position: nothing was pushed. Between claim and
@@ -346,7 +349,8 @@ tdm_function enum tdm_mpmc_claim_ tdm_mpmc_scan_(const struct tdm_mpmc_view_ *vi
 				continue;
 			bool won = (intent & TDM_MPMC_WON_) != 0;
 			// After the intent: a seat's next holder stores its generation first.
-			uint64_t generation = tdm_load_relaxed_u64(&part->generation);
+			uint64_t generation =
+			    tdm_load_acquire_u64(&part->generation); // E8, pairs with settle
 			if ((intent & TDM_MPMC_ORPHAN_) != 0 ||
 			    tdm_table_dead_(&view->self->table, k, generation) == TDM_OK)
 				lost = lost || won;
@@ -424,11 +428,11 @@ tdm_function bool tdm_mpmc_find_orphan_(const struct tdm_mpmc_view_ *view, uint6
 tdm_function enum tdm_status tdm_mpmc_lock_(const struct tdm_mpmc_view_ *view)
 {
 	uint64_t owner = tdm_owner_pack_(view->self->index, view->self->generation);
-	uint64_t word = tdm_load_relaxed_u64(&view->shm->recovering);
+	uint64_t word = tdm_load_acquire_u64(&view->shm->recovering); // E8, pairs with lock
 	if (word != 0 && tdm_owner_dead_(&view->self->table, word) != TDM_OK)
 		return TDM_BUSY;
-	return tdm_cas_strong_acquire_relaxed_u64(&view->shm->recovering, &word,
-						  owner) // E6, pairs with unlock
+	return tdm_cas_strong_acq_rel_relaxed_u64(&view->shm->recovering, &word,
+						  owner) // E6, E8, pairs with unlock and lock
 		   ? TDM_OK
 		   : TDM_BUSY;
 }
@@ -494,14 +498,15 @@ tdm_function void tdm_mpmc_settle_(const struct tdm_mpmc_view_ *view, struct tdm
 	if ((intent & TDM_MPMC_SET_) != 0)
 		for (uint64_t n = 0; n < tdm_mpmc_intent_count_(intent); n++)
 			(void)tdm_mpmc_skip_(view, intent + n);
-	tdm_store_relaxed_u64(&part->intents[TDM_MPMC_PUSH_], 0);
+	tdm_store_release_u64(&part->intents[TDM_MPMC_PUSH_], 0); // E5, pairs with scan
 	for (uint32_t i = TDM_MPMC_POP_; i < TDM_MPMC_WORDS_; i++) {
 		intent = tdm_load_relaxed_u64(&part->intents[i]);
 		if ((intent & TDM_MPMC_SET_) != 0)
-			tdm_store_relaxed_u64(&part->intents[i], intent | TDM_MPMC_ORPHAN_);
+			tdm_store_release_u64(&part->intents[i], intent | TDM_MPMC_ORPHAN_); // E5
 	}
 	tdm_store_release_u64(&part->roles, 0); // E7, pairs with role
-	tdm_store_relaxed_u64(&part->generation, view->self->generation);
+	tdm_store_release_u64(&part->generation,
+			      view->self->generation); // E8, pairs with scan
 }
 
 tdm_function enum tdm_status tdm_mpmc_attach_(struct tdm_mpmc_view_ *view, struct tdm_span span,
@@ -682,7 +687,8 @@ tdm_function enum tdm_status tdm_mpmc_role_(const struct tdm_mpmc_view_ *view, u
 		struct tdm_mpmc_part *part = &view->parts[k];
 		if ((tdm_load_acquire_u64(&part->roles) & role) == 0) // E7, pairs with drop
 			continue;
-		uint64_t generation = tdm_load_relaxed_u64(&part->generation);
+		uint64_t generation =
+		    tdm_load_acquire_u64(&part->generation); // E8, pairs with settle
 		enum tdm_status status = tdm_table_dead_(&view->self->table, k, generation);
 		if (status != TDM_OK)
 			return status == TDM_BUSY ? TDM_OK : status;
