@@ -34,7 +34,7 @@
 // what came before it.
 //
 // The kernel: a membarrier is a seq_cst fence in the caller and in every thread of a registered
-// process, wherever that is; a registration is one in every thread of its own. A futex wait reads
+// process, wherever that is; a registration is one in its caller. A futex wait reads
 // the word as a relaxed load, under a lock that waking takes, too. A lock byte that is found free
 // brings what its last holder did.
 #include "model.h"
@@ -377,15 +377,8 @@ void model_start(void)
 	pool = reserve(POOL);
 }
 
-void model_restore_variables(void)
+static void forget_locals(void)
 {
-	if (data_image != NULL)
-		memcpy((void *)data.base, data_image, data.bytes);
-}
-
-void model_begin_setup(void)
-{
-	model_end_execution();
 	for (unsigned i = 0; i < local_count; i++)
 		for (size_t offset = 0; offset < locals[i].bytes; offset += 8) {
 			uintptr_t at = locals[i].at + offset;
@@ -394,6 +387,20 @@ void model_begin_setup(void)
 	local_count = 0;
 	local_bytes = 0;
 	swapped_in = 0;
+}
+
+void model_restore_variables(void)
+{
+	model_end_execution();
+	forget_locals();
+	if (data_image != NULL)
+		memcpy((void *)data.base, data_image, data.bytes);
+}
+
+void model_begin_setup(void)
+{
+	model_end_execution();
+	forget_locals();
 	registered_by_setup = 0;
 	holder_count = 0;
 	memset(knowledge, 0, sizeof(knowledge));
@@ -1271,9 +1278,10 @@ static uint64_t perform_object(struct thread *thread, const struct op *op)
 	case OP_REGISTER: {
 		if (running_case->refused >> thread->process & 1)
 			return 0;
-		uint32_t reached = registered;
+		// Registering promises a fence to nobody but its caller.
+		uint32_t reached = op->kind == OP_BARRIER ? registered : 0;
 		if (op->kind == OP_REGISTER)
-			registered |= reached = 1U << thread->process;
+			registered |= 1U << thread->process;
 		acquire_fence(thread);
 		for (int round = 0; round < 2; round++) // first all give, then all take
 			for (unsigned i = 0; i < thread_count; i++)
