@@ -212,6 +212,11 @@ one_line 2 "--seats 1025 is out of range" create name --seats 1025
 one_line 2 "--kind 'mpsc' is not known: give spsc, mpmc or work" create name --kind mpsc
 one_line 2 "--capacity 1 is too small for many: give 2 or more" create name --kind work --capacity 1
 one_line 2 "--exec '' runs nothing" recv name --exec ""
+one_line 2 "--attempts 0 is out of range: give 1 to 255" recv name --attempts 0 --dead x
+one_line 2 "--attempts and --dead need each other" recv name --attempts 1
+one_line 2 "--attempts and --dead need each other" recv name --dead x
+one_line 2 "--dead names 'name' itself" recv name --attempts 1 --dead name
+one_line 2 "the name is empty" recv name --attempts 1 --dead ""
 one_line 2 "--mode '9' is no usable mode" create name --mode 9
 one_line 2 "--mode '0777' is no usable mode" create name --mode 0777
 one_line 2 "--mode '0060' is no usable mode" create name --mode 0060
@@ -772,6 +777,41 @@ printf '\3\0\0\0a\nb' | t send x --framed
 equal framed "97 10 98" "$(t recv x --framed --exec cat | od -An -tu1 | xargs)"
 head -c 1000 /dev/zero | t send x
 equal "a large one" 1000 "$(t recv x --exec 'wc -c')"
+
+case_ "with --attempts, what fails too often goes to the dead letters, and the rest is done"
+t create dead --kind mpmc --capacity 2
+printf 'good\nbad\nfine\n' | t send x
+t recv x --exec 'read -r line && [ $line != bad ] && echo $line' --attempts 2 --dead dead \
+	>"$tmp/out" 2>"$tmp/stderr"
+equal status 0 $?
+equal "what was done" "fine good" "$(sort "$tmp/out" | xargs)"
+equal messages 2 "$(wc -l <"$tmp/stderr")"
+equal held 0 "$(count x held)"
+equal "dead letters" bad "$(t recv dead)"
+printf 'killer\n' | t send x
+for ((round = 0; round < 2; round++)); do
+	t_exec recv x --exec 'exec sleep 1000' --attempts 2 --dead dead &
+	keep
+	until_ count_is x held 1,
+	dies "$pid"
+done
+equal "nothing to do" "" "$(t recv x --attempts 2 --dead dead)"
+equal "dead letters" killer "$(t recv dead)"
+printf '1\n2\n3\n' | t send x
+t recv x --exec false --attempts 1 --dead dead 2>"$tmp/stderr"
+equal status 1 $?
+has "$(<"$tmp/stderr")" "a record of 'x' has used up its attempts (1), and 'dead' is full"
+equal "all of them" "1 2 3" "$({ t recv dead && t recv x; } | sort | xargs)"
+t create other --kind mpmc --elem-size 100
+one_line 1 "records of 'x' have up to 1024 bytes and those of 'other' up to 100" recv x \
+	--attempts 1 --dead other --dir "$shm"
+t rm other
+t create other
+one_line 1 "'other' is of kind spsc, and has one producer" recv x --attempts 1 --dead other \
+	--dir "$shm"
+one_line 1 "no segment 'none' in $shm" recv x --attempts 1 --dead none --dir "$shm"
+t rm other
+t rm dead
 
 case_ "SIGTERM: a worker ends its command, gives the record back and ends by the signal"
 echo job | t send x

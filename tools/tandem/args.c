@@ -77,7 +77,7 @@ int next_option(int argc, char **argv, const struct option *options)
 }
 
 // The library's rule for names (tdm_segment_open), with a reason for each way to break it.
-static void check_name(const char *name)
+void check_name(const char *name)
 {
 	size_t length = strlen(name);
 	if (length == 0)

@@ -55,6 +55,7 @@ __attribute__((format(printf, 1, 2), noreturn)) void usage(const char *format, .
 int next_option(int argc, char **argv, const struct option *options);
 // What is left behind the options: one segment's name, checked; or nothing at all.
 const char *name_argument(int argc, char **argv);
+void check_name(const char *name);
 void no_argument_left(int argc, char **argv);
 uint64_t number_argument(const char *option, const char *text, uint64_t least, uint64_t most);
 void print_help(const struct command *command);

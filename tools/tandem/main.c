@@ -17,7 +17,7 @@ static const struct command commands[] = {
      "Makes a segment with a ring in it.", create_help, create_command},
     {"send", "NAME [--framed]", "Puts each line of standard input into a ring.", send_help,
      send_command},
-    {"recv", "NAME [--framed] [--follow] [--work] [--exec CMD]",
+    {"recv", "NAME [--framed] [--follow] [--work] [--exec CMD] [--attempts N --dead NAME]",
      "Takes records out of a ring to standard output.", recv_help, recv_command},
     {"ls", "[--json]", "Lists segments.", ls_help, ls_command},
     {"inspect", "NAME [--json]", "Shows what is in a segment, who is there and how full it is.",

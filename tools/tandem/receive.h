@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <tandem/ring/work.h>
+
 #include "endpoint.h"
 #include "output.h"
 
@@ -17,6 +19,11 @@ struct receiver {
 	const char *command; // runs for each record; NULL: they are written
 	struct tdm_spsc_consumer one;
 	struct tdm_mpmc_consumer many;
+	uint32_t attempts;        // that a record has; 0: no limit
+	const char *dead_name;    // of the ring for what exceeds them
+	struct endpoint dead_end; // of that
+	struct tdm_mpmc_producer dead;
+	struct tdm_work limited;
 	struct tdm_mpmc_lease leases[TDM_MPMC_TAKES]; // of the records in `output`
 	uint32_t acknowledged;
 };
@@ -30,6 +37,6 @@ int producer_died(struct receiver *receiver);
 int receive_removed(const struct receiver *receiver);
 
 // work.c: receives as one of many. Answers the exit status.
-int receive_as_one_of_many(struct receiver *receiver);
+int receive_as_one_of_many(struct receiver *receiver, const char *directory);
 
 #endif

@@ -32,7 +32,10 @@ const char recv_help[] =
     "  --exec CMD      take one record at a time and run 'sh -c CMD' with it as\n"
     "                  standard input, its newline included, and in TANDEM_ATTEMPT\n"
     "                  whether it is the 1st attempt; status 0 acknowledges the record,\n"
-    "                  otherwise it is given back and somebody takes it again\n";
+    "                  otherwise it is given back and somebody takes it again\n"
+    "  --attempts N    what was taken N times and never acknowledged is not taken\n"
+    "                  again, but put into the ring that --dead names\n"
+    "  --dead NAME     a segment of kind mpmc with the same --elem-size\n";
 
 int receive_failed(const struct receiver *receiver, enum tdm_status status)
 {
@@ -169,6 +172,8 @@ int recv_command(int argc, char **argv)
 						{"follow", no_argument, NULL, 'F'},
 						{"work", no_argument, NULL, 'w'},
 						{"exec", required_argument, NULL, 'x'},
+						{"attempts", required_argument, NULL, 'a'},
+						{"dead", required_argument, NULL, 'D'},
 						COMMON_OPTIONS};
 	static struct receiver receiver;
 	const char *directory = TDM_DIRECTORY;
@@ -187,6 +192,12 @@ int recv_command(int argc, char **argv)
 			receiver.work = true;
 			receiver.command = optarg;
 			break;
+		case 'a':
+			receiver.attempts = (uint32_t)number_argument("--attempts", optarg, 1, 255);
+			break;
+		case 'D':
+			receiver.dead_name = optarg;
+			break;
 		default:
 			directory = optarg;
 			break;
@@ -194,13 +205,20 @@ int recv_command(int argc, char **argv)
 	}
 	if (receiver.command != NULL && receiver.command[0] == '\0')
 		usage("--exec '' runs nothing: give a command");
+	if ((receiver.attempts > 0) != (receiver.dead_name != NULL))
+		usage("--attempts and --dead need each other: give both, or neither");
 	const char *name = name_argument(argc, argv);
+	if (receiver.dead_name != NULL) {
+		check_name(receiver.dead_name);
+		if (strcmp(receiver.dead_name, name) == 0)
+			usage("--dead names '%s' itself: name another segment", name);
+	}
 
 	signal(SIGPIPE, SIG_IGN);
 	stop_catch();
 	int result = EXIT_FAILED;
 	if (endpoint_open(&receiver.endpoint, directory, name, "tandem recv")) {
-		result = receiver.endpoint.many ? receive_as_one_of_many(&receiver)
+		result = receiver.endpoint.many ? receive_as_one_of_many(&receiver, directory)
 						: receive_as_only(&receiver);
 		endpoint_close(&receiver.endpoint);
 	}

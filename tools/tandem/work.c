@@ -28,17 +28,28 @@ static bool all_done(const struct receiver *receiver)
 	       (info.held == 0 && info.pushed == info.popped);
 }
 
+static enum tdm_status take_slice(struct receiver *receiver, struct tdm_mpmc_lease *lease)
+{
+	const uint64_t deadline_ns = tdm_deadline_after_ns(STOP_SLICE_NS);
+	return receiver->attempts > 0 ? tdm_work_take_until(&receiver->limited, lease, deadline_ns)
+				      : tdm_mpmc_take_until(&receiver->many, lease, deadline_ns);
+}
+
+static enum tdm_status try_take(struct receiver *receiver, struct tdm_mpmc_lease *lease)
+{
+	return receiver->attempts > 0 ? tdm_work_try_take(&receiver->limited, lease)
+				      : tdm_mpmc_try_take(&receiver->many, lease);
+}
+
 // Waits for a record, a slice at most. TDM_PEER_LEFT, TDM_PEER_DIED: no more will come.
 static enum tdm_status take(struct receiver *receiver, struct tdm_mpmc_lease *lease)
 {
-	struct tdm_mpmc_consumer *consumer = &receiver->many;
-	enum tdm_status status =
-	    tdm_mpmc_take_until(consumer, lease, tdm_deadline_after_ns(STOP_SLICE_NS));
+	enum tdm_status status = take_slice(receiver, lease);
 	if ((status != TDM_PEER_LEFT && status != TDM_PEER_DIED) || all_done(receiver))
 		return status;
-	consumer->follow = true;
-	status = tdm_mpmc_take_until(consumer, lease, tdm_deadline_after_ns(STOP_SLICE_NS));
-	consumer->follow = receiver->follow;
+	receiver->many.follow = true;
+	status = take_slice(receiver, lease);
+	receiver->many.follow = receiver->follow;
 	return status;
 }
 
@@ -68,7 +79,7 @@ static bool gather(struct receiver *receiver)
 		    !output_add(output, &record))
 			return false;
 	} while (output->count < limit &&
-		 tdm_mpmc_try_take(&receiver->many, &receiver->leases[output->count]) == TDM_OK);
+		 try_take(receiver, &receiver->leases[output->count]) == TDM_OK);
 	return true;
 }
 
@@ -247,6 +258,11 @@ static int receive_all(struct receiver *receiver)
 				   : EXIT_DONE;
 		case TDM_PEER_DIED:
 			return producer_died(receiver);
+		case TDM_FULL:
+			return failed("a record of '%s' has used up its attempts (%" PRIu32
+				      "), and '%s' is full: receive from that first",
+				      receiver->endpoint.name, receiver->attempts,
+				      receiver->dead_name);
 		default:
 			return receive_failed(receiver, status);
 		}
@@ -254,16 +270,55 @@ static int receive_all(struct receiver *receiver)
 	return EXIT_FAILED;
 }
 
-int receive_as_one_of_many(struct receiver *receiver)
+static int receive_as_consumer(struct receiver *receiver)
 {
 	struct endpoint *endpoint = &receiver->endpoint;
-	receiver->work = receiver->work || endpoint->work;
 	enum tdm_status status = tdm_mpmc_consumer_attach(&receiver->many, endpoint->ring,
 							  endpoint->elem_size, &endpoint->self);
 	if (status != TDM_OK)
 		return attach_failed(endpoint, "consumer", status);
 	receiver->many.follow = receiver->follow;
-	int result = receive_all(receiver);
+	int result = EXIT_FAILED;
+	if (receiver->attempts > 0)
+		status = tdm_work_init(&receiver->limited, &receiver->many, &receiver->dead,
+				       receiver->attempts);
+	if (status == TDM_OK)
+		result = receive_all(receiver);
+	else // all else was checked
+		failed("records of '%s' have up to %" PRIu64
+		       " bytes and those of '%s' up to %" PRIu64 ": create one like the other",
+		       endpoint->name, endpoint->room, receiver->dead_name,
+		       receiver->dead_end.room);
 	(void)tdm_mpmc_consumer_detach(&receiver->many); // gives back what is still taken
 	return result;
+}
+
+static int receive_with_limit(struct receiver *receiver, const char *directory)
+{
+	struct endpoint *end = &receiver->dead_end;
+	if (!endpoint_open(end, directory, receiver->dead_name, "tandem recv"))
+		return EXIT_FAILED;
+	int result = EXIT_FAILED;
+	enum tdm_status status = TDM_WRONG_KIND;
+	if (end->many)
+		status = tdm_mpmc_producer_attach(&receiver->dead, end->ring, end->elem_size,
+						  &end->self);
+	if (status == TDM_OK) {
+		result = receive_as_consumer(receiver);
+		(void)tdm_mpmc_producer_detach(&receiver->dead);
+	} else if (!end->many) {
+		failed("'%s' is of kind spsc, and has one producer: make it with --kind mpmc",
+		       receiver->dead_name);
+	} else {
+		attach_failed(end, "producer", status);
+	}
+	endpoint_close(end);
+	return result;
+}
+
+int receive_as_one_of_many(struct receiver *receiver, const char *directory)
+{
+	receiver->work = receiver->work || receiver->endpoint.work;
+	return receiver->attempts > 0 ? receive_with_limit(receiver, directory)
+				      : receive_as_consumer(receiver);
 }
