@@ -542,6 +542,69 @@ static void *takes_and_ends(void *argument)
 	return TDM_NULL;
 }
 
+// Dies between its intent and its claim, which `word` and `count` are about.
+struct thought {
+	uint32_t word;
+	uint64_t position, count;
+};
+
+static void thinks_and_dies(void *argument)
+{
+	const struct thought *thought = TDM_CAST(const struct thought *, argument);
+	join();
+	produce();
+	consume();
+	tdm_store_release_u64(word_of_child(thought->word),
+			      tdm_mpmc_intent_(thought->position, thought->count));
+	kill(getpid(), SIGKILL);
+}
+
+static void only_attaches(void *argument)
+{
+	uint32_t seat = tdm_load_relaxed_u32(&notes->seat);
+	(void)argument;
+	join();
+	CHECK_EQ_U64(self.index, seat);
+	produce();
+	consume();
+	for (uint64_t i = 0; i < 3; i++)
+		expect_pop(i);
+	leave();
+}
+
+static void test_before_claim(void)
+{
+	static const uint32_t words[] = {TDM_MPMC_PUSH_, TDM_MPMC_POP_, TDM_MPMC_TAKE_,
+					 TDM_MPMC_WORDS_ - 1};
+	tap_case("who dies before it claims what it was about to has done nothing");
+	for (size_t i = 0; i < COUNT(words); i++)
+		for (uint64_t count = 1; count <= 3; count++)
+			for (unsigned next = 0; next < 3; next++) {
+				struct thought thought;
+				uint32_t recovered = 1;
+				thought.word = words[i];
+				thought.position = words[i] == TDM_MPMC_PUSH_ ? 3 : 0;
+				thought.count = count;
+				set_up();
+				produce();
+				consume();
+				push(3);
+				await_end(child_start(thinks_and_dies, &thought));
+				if (next == 0) { // somebody else has its seat
+					child_end(child_start(only_attaches, TDM_NULL));
+				} else {
+					CHECK_STATUS(tdm_mpmc_recover(ring, &self, &recovered),
+						     TDM_OK);
+					CHECK_EQ_U64(recovered, 0);
+					push(next == 1 ? 2 : 0);
+					for (uint64_t k = 0; k < pushed; k++)
+						expect_pop(k);
+				}
+				expect_whole();
+				tear_down();
+			}
+}
+
 static void test_thread_ends(void)
 {
 	pthread_t thread;
@@ -1533,6 +1596,7 @@ int main(void)
 	test_producer_dies();
 	test_consumer_dies();
 	test_taker_dies();
+	test_before_claim();
 	test_thread_ends();
 	test_seats();
 	test_stale();
