@@ -458,13 +458,13 @@ int main(void)
 
 	tap_case("recovering may end at any instruction");
 	on_debris(&recover, LOST_PUSH, TAKEN);
-	on_debris(&reap, HALF_PUSH, HALF_POP);
+	on_debris(&reap, HALF_POP, HALF_POP);
 
 	tap_case("waiting may end at any instruction");
-	waiting(&push_until, 0);
+	waiting(&push_until, 4);
 	waiting(&push_n_until, 1);
 	waiting(&pop_until, 5);
-	waiting(&pop_n_until, 1);
+	waiting(&pop_n_until, 3);
 	waiting(&take_until, 0);
 
 	tap_case("a sleeping peer learns of an element or of room, whenever the death comes");

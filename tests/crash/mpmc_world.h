@@ -552,6 +552,12 @@ static void act_attach_take(struct crew *crew)
 	ack(crew, 0);
 }
 
+static void act_attach_take_one(struct crew *crew)
+{
+	act_consumer_attach(crew);
+	act_take_ack(crew);
+}
+
 static const struct action push = {"try_push", PRODUCER, WORKS, act_push};
 static const struct action push_n = {"try_push_n", PRODUCER, WORKS, act_push_n};
 static const struct action pop = {"try_pop", CONSUMER, WORKS, act_pop};
@@ -580,6 +586,8 @@ static const struct action attach_push = {"attach, try_push_n", PRODUCER, ATTACH
 static const struct action attach_pop = {"attach, try_pop_n", CONSUMER, ATTACHES, act_attach_pop};
 static const struct action attach_pop_all = {"attach, try_pop_n twice", CONSUMER, ATTACHES,
 					     act_attach_pop_all};
+static const struct action attach_take_one = {"attach, take, ack", CONSUMER, ATTACHES,
+					      act_attach_take_one};
 static const struct action attach_take = {"attach, take twice, ack", CONSUMER, ATTACHES,
 					  act_attach_take};
 
