@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A limit of attempts: what was tried too often is put aside, whatever its workers died of.
+// A limit of attempts: what was tried too often is put aside, whatever its workers died of. And what
+// a look at such a ring tells.
 #include <tandem.h>
 
 #include "../support/process.h"
@@ -207,6 +208,56 @@ static void test_full(void)
 	close_shop();
 }
 
+// --- looking at it ---
+
+static void test_looking(void)
+{
+	struct tdm_mpmc_info info;
+	struct tdm_mpmc_seat_info seat;
+	struct tdm_mpmc_lease first;
+	struct tdm_mpmc_lease second;
+	open_shop();
+	tap_case("a look at the ring tells how many are held, and the highest attempt among them");
+	push(1);
+	push(2);
+	CHECK_STATUS(tdm_mpmc_check(ring("work"), &info), TDM_OK);
+	CHECK_EQ_U64(info.held, 0);
+	CHECK_EQ_U64(info.attempt, 0);
+	CHECK_STATUS(take(&first), TDM_OK);
+	CHECK_STATUS(take(&second), TDM_OK);
+	CHECK_STATUS(tdm_work_nack(&work, &first), TDM_OK);
+	CHECK_STATUS(take(&first), TDM_OK);
+	CHECK_STATUS(tdm_mpmc_check(ring("work"), &info), TDM_OK);
+	CHECK_EQ_U64(info.held, 2);
+	CHECK_EQ_U64(info.attempt, 2);
+	CHECK_STATUS(tdm_work_ack(&work, &first), TDM_OK);
+	CHECK_STATUS(tdm_mpmc_check(ring("work"), &info), TDM_OK);
+	CHECK_EQ_U64(info.held, 1);
+	CHECK_EQ_U64(info.attempt, 1);
+	CHECK_STATUS(tdm_work_ack(&work, &second), TDM_OK);
+
+	tap_case("and who takes part from which seat");
+	CHECK_STATUS(tdm_mpmc_seat(ring("dead"), self.index, &seat), TDM_OK);
+	CHECK_EQ_U64(seat.generation, self.generation);
+	CHECK(seat.produces && seat.consumes);
+	CHECK_STATUS(tdm_mpmc_seat(ring("other"), self.index, &seat), TDM_OK);
+	CHECK_EQ_U64(seat.generation, 0);
+	CHECK(!seat.produces && !seat.consumes);
+	CHECK_STATUS(tdm_mpmc_consumer_detach(&letters), TDM_OK);
+	CHECK_STATUS(tdm_mpmc_seat(ring("dead"), self.index, &seat), TDM_OK);
+	CHECK(seat.produces && !seat.consumes);
+	CHECK_STATUS(tdm_mpmc_consumer_attach(&letters, ring("dead"), 8, &self), TDM_OK);
+	CHECK_STATUS(tdm_mpmc_seat(ring("dead"), segment.header.seat_count, &seat), TDM_NOT_FOUND);
+	CHECK_STATUS(tdm_mpmc_seat(ring("none"), 0, &seat), TDM_NOT_FOUND);
+
+	tap_case("a look at a ring whose head somebody has broken ends");
+	struct tdm_mpmc_shm *shm = TDM_CAST(struct tdm_mpmc_shm *, ring("other").base);
+	tdm_store_relaxed_u64(&shm->head, UINT64_MAX - 1);
+	CHECK_STATUS(tdm_mpmc_check(ring("other"), &info), TDM_OK);
+	CHECK_EQ_U64(info.popped, UINT64_MAX - 1);
+	close_shop();
+}
+
 // --- death ---
 
 // The end of a worker: what it was doing is its argument.
@@ -270,6 +321,7 @@ int main(void)
 	test_init();
 	test_take();
 	test_full();
+	test_looking();
 	test_death();
 	return tap_done();
 }
