@@ -35,8 +35,9 @@
 //
 // The kernel: a membarrier is a seq_cst fence in the caller and in every thread of a registered
 // process, wherever that is; a registration is one in its caller. A futex wait reads
-// the word as a relaxed load, under a lock that waking takes, too. A lock byte that is found free
-// brings what its last holder did.
+// the word as a relaxed load, under a lock that waking takes, too. Who takes a lock byte, or looks
+// at it, finds what its last holder did before letting it go, or its holder before taking it: the
+// kernel has a lock around both.
 #include "model.h"
 
 #include <link.h>
@@ -1297,17 +1298,16 @@ static uint64_t perform_object(struct thread *thread, const struct op *op)
 		wake(thread, op);
 		return 0;
 	case OP_TAKE:
+		acquire_object(thread, object);
 		if (object->holder >= 0 && object->holder != op->fd)
 			return 0;
 		object->holder = op->fd;
 		object->taker = thread->index;
-		acquire_object(thread, object);
+		release_object(thread, object);
 		return 1;
 	case OP_LOOK:
-		if (object->holder >= 0 && object->holder != op->fd)
-			return 0;
 		acquire_object(thread, object);
-		return 1;
+		return object->holder < 0 || object->holder == op->fd;
 	case OP_DROP:
 		if (object->holder == op->fd) {
 			object->holder = -1;

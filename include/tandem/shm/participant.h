@@ -368,6 +368,12 @@ tdm_function void tdm_seat_drop_kernel_(int fd, uint32_t index)
 #	define TDM_SEAM_SEAT_LOOK(fd, index) tdm_seat_look_kernel_(fd, index)
 #endif
 
+tdm_inline bool tdm_seat_moved_on_(const struct tdm_seat_shm *seat, uint64_t generation)
+{
+	uint64_t now = tdm_load_acquire_u64(&seat->generation); // E1, pairs with take_over
+	return ((now ^ generation) & TDM_OWNER_GENERATION_MASK_) != 0;
+}
+
 // Is the participant {index, generation} dead? TDM_OK: yes, and it stays so, and what it wrote is
 // visible. TDM_BUSY: no. TDM_SYSTEM: the kernel would not say; never taken for a death.
 tdm_function enum tdm_status tdm_table_dead_(const struct tdm_table *table, uint32_t index,
@@ -376,14 +382,16 @@ tdm_function enum tdm_status tdm_table_dead_(const struct tdm_table *table, uint
 	if (index >= table->seat_count)
 		return TDM_OK; // no participant can ever have been there
 	struct tdm_seat_shm *seat = &table->seats[index];
-	uint64_t now = tdm_load_acquire_u64(&seat->generation); // E1, pairs with take_over
-	if (((now ^ generation) & TDM_OWNER_GENERATION_MASK_) != 0)
+	if (tdm_seat_moved_on_(seat, generation))
 		return TDM_OK;
 	enum tdm_status status = TDM_SEAM_SEAT_LOOK(table->probe_fd, index);
 	if (status == TDM_OK) {
 		(void)tdm_load_acquire_u32(&tdm_process_.exits); // E3, pairs with unlock
 		(void)tdm_load_acquire_u32(&seat->dirty);        // E2, pairs with leave
 	}
+	// The byte may be held by the next one, who has come after the look at the generation.
+	if (status == TDM_BUSY && tdm_seat_moved_on_(seat, generation))
+		return TDM_OK;
 	return status;
 }
 
