@@ -13,8 +13,8 @@
 //	try_pop    claim:   position head was published, and its element is what is returned; head
 //	                    grows by 1
 //	           release
-//	TDM_EMPTY  position head is not published: nobody has claimed it, or its push has not returned
-//	TDM_FULL   position tail - N is not released: it is not popped, or its pop has not returned
+//	TDM_EMPTY  position head is not published: not claimed, or its push has not returned
+//	TDM_FULL   position tail - N is not released: not popped, or its pop has not returned
 //
 // So an operation may be answered TDM_EMPTY although a later element is there, but only while the
 // push of the first one is under way; when nothing else is, both answers are exact. A queue whose
@@ -114,7 +114,7 @@ static bool step(struct checker *checker, struct configuration at, uint32_t whic
 	const struct history *history = checker->history;
 	const struct operation *operation = &history->operations[which];
 	uint32_t taken = steps_of(at.steps, which);
-	// The operation whose element is at the head, and the one that popped the place for the tail.
+	// Of the push that has the head, and of the pop that had the place for the tail.
 	bool published = head < tail && steps_of(at.steps, push_at(&at, head)) == 2;
 	bool released = tail < history->capacity;
 	if (!released && tail - history->capacity < head) {
