@@ -8,6 +8,9 @@
 static void before_copying(void);
 #define TDM_SEAM_COPY(to, from, size) (before_copying(), memcpy(to, from, size))
 
+static void before_claiming(void);
+#define TDM_SEAM_CAS_WEAK_FAILS() (before_claiming(), 0)
+
 static unsigned parks; // of this process
 #define TDM_SEAM_FUTEX_WAIT(word, expected, deadline_ns)                                           \
 	(parks++, tdm_futex_wait_kernel_(word, expected, deadline_ns))
@@ -71,6 +74,16 @@ static void before_copying(void)
 {
 	if (copies_left > 0 && --copies_left == 0)
 		raise(copy_signal);
+}
+
+static void (*at_claim)(void); // called once, before the next claim, or NULL
+
+static void before_claiming(void)
+{
+	void (*once)(void) = at_claim;
+	at_claim = TDM_NULL;
+	if (once != TDM_NULL)
+		once();
 }
 
 static void set_up(void)
@@ -822,6 +835,69 @@ static void test_stale(void)
 		expect_pop(0);
 		expect_whole();
 		CHECK_STATUS(tdm_mpmc_producer_detach(&idle_out), TDM_OK);
+		tear_down();
+	}
+}
+
+static struct tdm_mpmc_producer faster_out;
+static struct tdm_mpmc_consumer faster_in;
+
+static void pushes_faster(void)
+{
+	CHECK_STATUS(tdm_mpmc_try_push(&faster_out, &pushed), TDM_OK);
+	pushed++;
+}
+
+static void pops_faster(void)
+{
+	uint64_t value = 9;
+	CHECK_STATUS(tdm_mpmc_try_pop(&faster_in, &value), TDM_OK);
+	CHECK_EQ_U64(value, 0);
+}
+
+static void test_losing(void)
+{
+	tap_case("who loses the race for the last position takes back its intent");
+	for (unsigned way = 0; way < 5; way++) {
+		uint64_t values[3] = {0};
+		size_t done = 0;
+		struct tdm_mpmc_lease lease;
+		set_up();
+		produce();
+		consume();
+		CHECK_STATUS(tdm_mpmc_producer_attach(&faster_out, ring, 8, &idle), TDM_OK);
+		CHECK_STATUS(tdm_mpmc_consumer_attach(&faster_in, ring, 8, &idle), TDM_OK);
+		push(way < 2 ? CAPACITY - 1 : 1);
+		at_claim = way < 2 ? pushes_faster : pops_faster;
+		switch (way) {
+		case 0:
+			CHECK_STATUS(tdm_mpmc_try_push(&out, values), TDM_FULL);
+			break;
+		case 1:
+			CHECK_STATUS(tdm_mpmc_try_push_n(&out, values, 3, &done), TDM_FULL);
+			break;
+		case 2:
+			CHECK_STATUS(tdm_mpmc_try_pop(&in, values), TDM_EMPTY);
+			break;
+		case 3:
+			CHECK_STATUS(tdm_mpmc_try_pop_n(&in, values, 3, &done), TDM_EMPTY);
+			break;
+		default:
+			CHECK_STATUS(tdm_mpmc_try_take(&in, &lease), TDM_EMPTY);
+			break;
+		}
+		CHECK(at_claim == TDM_NULL);
+		tdm_atomic_u64 *words = in.part->intents;
+		if (way < 2)
+			CHECK_EQ_U64(tdm_load_relaxed_u64(&words[TDM_MPMC_PUSH_]), 0);
+		for (uint32_t i = TDM_MPMC_POP_; i < TDM_MPMC_WORDS_; i++)
+			CHECK_EQ_U64(tdm_load_relaxed_u64(&words[i]), 0);
+		if (way < 2)
+			for (uint64_t i = 0; i < CAPACITY; i++)
+				expect_pop(i);
+		expect_whole();
+		CHECK_STATUS(tdm_mpmc_producer_detach(&faster_out), TDM_OK);
+		CHECK_STATUS(tdm_mpmc_consumer_detach(&faster_in), TDM_OK);
 		tear_down();
 	}
 }
@@ -1600,6 +1676,7 @@ int main(void)
 	test_thread_ends();
 	test_seats();
 	test_stale();
+	test_losing();
 	test_recovery_dies();
 	test_peers();
 	test_producer_goes();
