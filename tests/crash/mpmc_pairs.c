@@ -3,14 +3,14 @@
 // behind. It has the dead one's seat or another, works in the same role or in the other one, or
 // recovers.
 //
-// Each pair is two processes and an audit. The first dies at every seventh or 37th instruction, the
+// Each pair is two processes and an audit. The first dies at every 11th or 37th instruction, the
 // second at every 179th, which begin elsewhere for each of the first's, and before and after
 // each system call. TANDEM_SOAK=1: many times as many pairs.
 #include "mpmc_audit.h"
 
 #include "../support/broken/mpmc_first_of_batch.h"
 
-#define STRIDE 7U
+#define STRIDE 11U
 #define LONG_STRIDE 37U
 #define SECOND_STRIDE 179U
 #define SECOND_STRIDE_SOAK 9U
