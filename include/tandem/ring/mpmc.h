@@ -379,11 +379,12 @@ tdm_function bool tdm_mpmc_skip_(const struct tdm_mpmc_view_ *view, uint64_t pos
 	return tdm_cas_strong_release_relaxed_u64(sequence, &free, skipped); // E2, pairs with push
 }
 
-// Is the element at `position` claimed by a consumer that has not released it?
+// Is the element at `position` claimed by a consumer that has not released it? The element itself
+// is seen with the intent of who had claimed it.
 tdm_function bool tdm_mpmc_unreleased_(const struct tdm_mpmc_view_ *view, uint64_t position)
 {
 	uint64_t head = tdm_load_acquire_u64(&view->shm->head); // E4, pairs with pop
-	uint64_t sequence = tdm_load_acquire_u64(tdm_mpmc_sequence_(view, position)); // E1
+	uint64_t sequence = tdm_load_relaxed_u64(tdm_mpmc_sequence_(view, position));
 	return tdm_mpmc_distance_(head, position) > 0 &&
 	       (sequence & TDM_MPMC_POSITION_) == ((position + 1) & TDM_MPMC_POSITION_);
 }
@@ -399,7 +400,8 @@ tdm_function bool tdm_mpmc_find_orphan_(const struct tdm_mpmc_view_ *view, uint6
 	for (uint32_t k = 0; k < parts; k++) {
 		struct tdm_mpmc_part *part = &view->parts[k];
 		for (uint32_t i = TDM_MPMC_POP_; i < TDM_MPMC_WORDS_; i++) {
-			uint64_t intent = tdm_load_acquire_u64(&part->intents[i]); // E5
+			// Only where to look: scan decides.
+			uint64_t intent = tdm_load_relaxed_u64(&part->intents[i]);
 			if ((intent & TDM_MPMC_SET_) == 0)
 				continue;
 			uint64_t generation = tdm_load_relaxed_u64(&part->generation);
@@ -459,8 +461,8 @@ tdm_function bool tdm_mpmc_adopt_(const struct tdm_mpmc_view_ *view, uint64_t po
 		uint64_t failed = tdm_load_relaxed_u64(sequence) >> TDM_MPMC_ATTEMPTS_SHIFT_;
 		if (failed < TDM_MPMC_ATTEMPTS_MAX_)
 			failed++;
-		tdm_store_release_u64(intent, tdm_mpmc_intent_(position, 1) |
-						  TDM_MPMC_WON_); // E5, pairs with scan
+		// Unlocking releases it, and nobody decides anything by it without the lock.
+		tdm_store_relaxed_u64(intent, tdm_mpmc_intent_(position, 1) | TDM_MPMC_WON_);
 		tdm_store_relaxed_u64(sequence, failed << TDM_MPMC_ATTEMPTS_SHIFT_ |
 						    ((position + 1) & TDM_MPMC_POSITION_));
 		*attempt = TDM_CAST(uint32_t, failed) + 1;
@@ -551,7 +553,7 @@ tdm_function enum tdm_status tdm_mpmc_attach_(struct tdm_mpmc_view_ *view, struc
 		uint64_t roles = tdm_load_relaxed_u64(&part->roles);
 		if ((roles & role) != 0)
 			return TDM_BUSY;
-		tdm_store_relaxed_u64(&part->roles, roles | role);
+		tdm_store_release_u64(&part->roles, roles | role); // E7, pairs with role
 		self->attached++;
 	}
 	tdm_fetch_or_relaxed_u32(&shm->ever, role);
@@ -692,8 +694,9 @@ tdm_function enum tdm_status tdm_mpmc_role_(const struct tdm_mpmc_view_ *view, u
 		enum tdm_status status = tdm_table_dead_(&view->self->table, k, generation);
 		if (status != TDM_OK)
 			return status == TDM_BUSY ? TDM_OK : status;
-		// It may have detached and left between the two looks.
-		if ((tdm_load_acquire_u64(&part->roles) & role) != 0 && // E7, pairs with drop
+		// It may have detached and left between the two looks; it has gone, so all of it
+		// is seen.
+		if ((tdm_load_relaxed_u64(&part->roles) & role) != 0 &&
 		    tdm_load_relaxed_u64(&part->generation) == generation)
 			died = true;
 	}
@@ -1473,8 +1476,7 @@ tdm_mpmc_recover(struct tdm_span span, struct tdm_participant *self, uint32_t *r
 				      slots.mask,
 				      slots.stride};
 	for (uint32_t k = 0; k < slots.seats; k++) {
-		uint64_t intent =
-		    tdm_load_acquire_u64(&view.parts[k].intents[TDM_MPMC_PUSH_]); // E5
+		uint64_t intent = tdm_load_relaxed_u64(&view.parts[k].intents[TDM_MPMC_PUSH_]);
 		if ((intent & TDM_MPMC_SET_) == 0)
 			continue;
 		for (uint64_t n = 0; n < tdm_mpmc_intent_count_(intent); n++)
