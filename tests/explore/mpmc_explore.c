@@ -598,17 +598,38 @@ static void leave_as_consumer(void)
 
 SETUP(push_and_leave, try_push(1); leave_as_producer())
 SETUP(pop_and_leave, try_pop(1); leave_as_consumer())
+// Has everybody gone who could push? Then all that they pushed is there.
+static void see_the_end(void)
+{
+	end = tdm_mpmc_consumer_peers(&consumers[explore_thread()].ring);
+	if (end == TDM_PEER_LEFT || end == TDM_PEER_DIED)
+		(void)pop();
+	else
+		end = TDM_OK;
+}
+
+SETUP(sit_as_consumer, (void)consume_next())
+SETUP(sit_as_producer, (void)produce_next())
 SETUP(sit_and_leave, if (produce_next()) leave_as_producer())
 
 // Who waited until all had gone has got what they had pushed by then.
 static void all_before_the_end(void)
 {
-	uint64_t value;
-	if (end != TDM_OK) {
-		helper_attaches();
-		EXPLORE_CHECK(!helper_pops(&value), "what was pushed before they went is popped");
+	if (end == TDM_OK) {
+		settle();
+		return;
 	}
+	uint64_t value;
+	helper_attaches();
+	EXPLORE_CHECK(!helper_pops(&value), "what was pushed before they went is popped");
 	check_accounts();
+}
+
+// Unless thread 0 lives and keeps what it has taken.
+static void settle_after_death(void)
+{
+	if (explore_died(0))
+		settle();
 }
 
 // --- broken variants ---
@@ -643,6 +664,15 @@ static void adopt_first(bool (*adopt)(const struct tdm_mpmc_view_ *, uint64_t, t
 }
 
 SETUP(adopt_first_rightly, adopt_first(tdm_mpmc_adopt_))
+SETUP(sit_and_adopt_first, if (consume_next()) adopt_first_rightly())
+
+// Dies, or does not.
+static void breathe(void)
+{
+	(void)tdm_load_relaxed_u64(&shm->head);
+}
+
+SETUP(pop_unlooking, (void)pop_looking(0))
 SETUP(adopt_first_state_first, adopt_first(broken_mpmc_adopt_state_first))
 
 // ---------------------------------------------------------------------------------------------
@@ -694,6 +724,22 @@ SETUP(taken_next, make(true, "c-c", 2, 0); fill(2); both_taken())
 SETUP(popped_next, make(true, "c-c", 2, 0); fill(2))
 SETUP(left_2, make(true, "pc", 2, 0))
 SETUP(left_3, make(true, "p-c", 2, 0))
+
+// Who dies has just begun to pop.
+static void with_1_begun(void)
+{
+	with_1_3c();
+	tdm_store_release_u64(&consumers[0].ring.part->intents[TDM_MPMC_POP_],
+			      tdm_mpmc_intent_(0, 1));
+}
+
+// Who dies had taken an element.
+static void with_1_taken(void)
+{
+	make(true, "c-c", 2, 0);
+	fill(1);
+	EXPLORE_CHECK(ok(numbers_try_take(&consumers[0], &leases[0])), "it is there");
+}
 
 // A live producer that was stopped right before its claim, for ever.
 static void stopped(void)
@@ -990,6 +1036,36 @@ static const struct explore_case cases[] = {
      .flags = EXPLORE_TIME_PASSES,
      .random = 10000},
 
+    {.name = "the producer dies, and its seat becomes a consumer's",
+     .setup = left_3,
+     .threads = {try_push_1, sit_as_consumer, see_the_end},
+     .finish = all_before_the_end,
+     .can_die = 1,
+     .deaths = 1},
+    {.name = "the producer dies, and its seat becomes a producer's",
+     .setup = left_3,
+     .threads = {try_push_1, sit_as_producer, see_the_end},
+     .finish = all_before_the_end,
+     .can_die = 3,
+     .deaths = 2},
+    {.name = "the producer leaves",
+     .setup = left_2,
+     .threads = {push_and_leave, see_the_end},
+     .finish = all_before_the_end,
+     .can_die = 1,
+     .deaths = 1},
+    {.name = "one that had only begun to pop is dead",
+     .setup = with_1_begun,
+     .threads = {breathe, pop_unlooking, try_pop_1},
+     .can_die = 1,
+     .deaths = 1,
+     .finish = settle},
+    {.name = "two redeliver at once, one in the dead one's seat",
+     .setup = with_1_taken,
+     .threads = {breathe, sit_and_adopt_first, adopt_first_rightly},
+     .can_die = 1,
+     .deaths = 1,
+     .finish = settle_after_death},
     {.name = "a stopped loser",
      .setup = stopped,
      .threads = {try_push_1},
