@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// A limit of attempts: what was tried too often is put aside, whatever its workers died of. And what
-// a look at such a ring tells.
+// A limit of attempts: what was tried too often is put aside, whatever its workers died of. And
+// what a look at such a ring tells.
 #include <tandem.h>
 
 #include "../support/process.h"
