@@ -673,6 +673,25 @@ static void breathe(void)
 }
 
 SETUP(pop_unlooking, (void)pop_looking(0))
+SETUP(pop_2_unlooking, (void)pop_looking(0); (void)pop_looking(0))
+SETUP(push_1_and_1, (void)push_batch(first_value(), 1); (void)push_batch(first_value() + 1, 1))
+SETUP(push_1_batch, (void)push_batch(first_value(), 1))
+
+// What is left behind, and nothing else.
+static void adopt_oldest(void)
+{
+	unsigned self = explore_thread();
+	struct tdm_mpmc_consumer *consumer = &consumers[self].ring;
+	tdm_atomic_u64 *word = &consumer->part->intents[TDM_MPMC_TAKE_];
+	struct numbers_lease lease = {.ring = {.word = TDM_MPMC_TAKE_}};
+	uint64_t *position = &lease.ring.position;
+	if (!tdm_mpmc_adopt_oldest_(&consumer->view, word, position, &lease.ring.attempt))
+		return;
+	lease.elem =
+	    TDM_AT_(uint64_t, tdm_mpmc_sequence_(&consumer->view, *position), consumer->offset);
+	ack(&lease);
+}
+
 SETUP(adopt_first_state_first, adopt_first(broken_mpmc_adopt_state_first))
 
 // ---------------------------------------------------------------------------------------------
@@ -726,6 +745,14 @@ SETUP(left_2, make(true, "pc", 2, 0))
 SETUP(left_3, make(true, "p-c", 2, 0))
 
 // Who dies has just begun to pop.
+static void with_2_begun(void)
+{
+	make(true, "cccc", 2, 0);
+	fill(2);
+	tdm_store_release_u64(&consumers[0].ring.part->intents[TDM_MPMC_POP_],
+			      tdm_mpmc_intent_(0, 1));
+}
+
 static void with_1_begun(void)
 {
 	with_1_3c();
@@ -1059,6 +1086,22 @@ static const struct explore_case cases[] = {
      .threads = {breathe, pop_unlooking, try_pop_1},
      .can_die = 1,
      .deaths = 1,
+     .finish = settle},
+    {.name = "one that had only begun to pop is dead, and another goes on",
+     .setup = with_2_begun,
+     .threads = {breathe, pop_2_unlooking, adopt_oldest},
+     .can_die = 1,
+     .deaths = 1,
+     .finish = settle},
+    {.name = "one that had only begun to pop is dead, and another loses",
+     .setup = with_2_begun,
+     .threads = {breathe, pop_2_unlooking, adopt_oldest, pop_unlooking},
+     .can_die = 1,
+     .deaths = 1,
+     .finish = settle},
+    {.name = "robust, two producers of batches",
+     .setup = robust_2p1c,
+     .threads = {push_1_and_1, push_1_batch, try_pop_2},
      .finish = settle},
     {.name = "two redeliver at once, one in the dead one's seat",
      .setup = with_1_taken,
