@@ -10,8 +10,9 @@
 //
 // Progress   try_ operations are lock-free as long as nobody is stopped between claiming a position
 //            and finishing it (a few instructions; for take, until ack): then whoever comes to
-//            that position says TDM_EMPTY or TDM_FULL, until it continues or dies. `_until` and
-//            the bare forms spin, yield, then park.
+//            that position says TDM_EMPTY or TDM_FULL, until it continues or dies. What a dead
+//            consumer held keeps its place until another consumer has it. `_until` and the bare
+//            forms spin, yield, then park.
 // Callers    Any number of handles; a handle belongs to one thread, and a participant has one for
 //            each role at most. tdm_mpmc_check from anywhere, also on a read-only mapping.
 // Order      First in, first out, by position. An element that is delivered again (its taker died,
@@ -1026,7 +1027,7 @@ tdm_inline enum tdm_status tdm_mpmc_try_pop_n_(struct tdm_mpmc_consumer *consume
 	enum tdm_status status = TDM_OK;
 	*popped = 0;
 	if (count == 0)
-		return TDM_OK;
+		return tdm_mpmc_usable_(&consumer->view);
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
 		if (tdm_unlikely(!tdm_slots_unforked_(consumer->view.unforked)))
 			break;
@@ -1107,7 +1108,8 @@ tdm_mpmc_try_pop_n(struct tdm_mpmc_consumer *consumer, void *elems, size_t count
 
 // Takes the next element, which stays in the ring, and this consumer's, until it is acknowledged;
 // it is delivered again if the consumer dies or detaches before. TDM_EMPTY: nothing there.
-// TDM_BUSY: 8 are taken and not acknowledged. TDM_INVALID: in a plain ring.
+// TDM_BUSY: 8 are taken and not acknowledged, or fewer as long as what the seat's last holder left
+// behind is not settled. TDM_INVALID: in a plain ring.
 tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_try_take(struct tdm_mpmc_consumer *consumer,
 							     struct tdm_mpmc_lease *lease)
 {
@@ -1209,8 +1211,9 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_nack(struct tdm_mpmc_consume
 
 // ---------------------------------------------------------------------------------------------
 // Waiting. Every form also answers TDM_TIMED_OUT (deadline), and, unless .follow is set,
-// TDM_PEER_LEFT or TDM_PEER_DIED when nobody is there any more who could end the wait. Who was
-// never there yet is waited for.
+// TDM_PEER_LEFT or TDM_PEER_DIED when nobody of the other side is there any more: a consumer is not
+// told that another consumer still holds an element, which would be delivered again if that one
+// died. Who was never there yet is waited for.
 
 struct tdm_mpmc_wait_ {
 	struct tdm_mpmc_producer *producer;
@@ -1451,7 +1454,8 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mpmc_seat(struct tdm_span span, u
 
 // Skips what dead producers have claimed and not published, and wakes the consumers if an element
 // is to be delivered again. Never needed for progress: who waits looks by itself, and so does
-// every 32nd poll in a row that fails. *recovered counts positions.
+// every 32nd poll in a row that fails. *recovered counts the positions that it skipped, and one
+// more if anything is to be delivered again.
 tdm_nodiscard tdm_function enum tdm_status
 tdm_mpmc_recover(struct tdm_span span, struct tdm_participant *self, uint32_t *recovered)
 {
