@@ -56,10 +56,10 @@ static uint64_t kill_first(const char *name, unsigned stride)
 	return kills;
 }
 
-// Every instruction of every sixth ring is a kill point, of the others every 37th.
+// Every instruction of every twelfth ring is a kill point, of the others every 37th.
 static unsigned stride_of(unsigned number)
 {
-	return soak || number % 6 == 5 ? 1 : 37;
+	return soak || number % 12 == 5 ? 1 : 37;
 }
 
 // The capacities 2, 4 and 8, empty, half full, with one place left, and full.
