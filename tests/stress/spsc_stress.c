@@ -14,6 +14,7 @@
 #include "../support/broken/spsc_early_sequence.h"
 #include "../support/broken/spsc_off_by_one.h"
 #include "../support/child.h"
+#include "../support/pattern.h"
 #include "../support/tap.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -51,19 +52,6 @@ struct lane {
 	struct verdict *verdict;
 	unsigned char *scratch[2];
 };
-
-static uint64_t mix(uint64_t value) // splitmix64's finalizer
-{
-	value = (value ^ (value >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	value = (value ^ (value >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return value ^ (value >> 31);
-}
-
-static uint64_t random_below(uint64_t *state, uint64_t limit)
-{
-	*state += UINT64_C(0x9e3779b97f4a7c15);
-	return mix(*state) % limit;
-}
 
 static enum way way_of(enum way way, uint64_t *random)
 {

@@ -6,6 +6,7 @@
 
 #include <tandem.h>
 
+#include "../support/block.h"
 #include "../support/tap.h"
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
@@ -78,53 +79,6 @@ TDM_SPSC_DEFINE(sheets, struct sheet);
 #define FORM(op) sheets_##op
 #define NAMED(x) x##_sheets
 #include "spsc_forms.h"
-
-// --- memory ---
-
-// Memory for a ring that ends at a page nobody may touch, or as near to it as the alignment allows;
-// what is left in between is watched.
-struct block {
-	unsigned char *mapping;
-	size_t mapped;
-	unsigned char *base;
-	uint64_t bytes;
-};
-
-static struct block block_make(uint64_t bytes, uint64_t align)
-{
-	struct block block;
-	size_t pages = TDM_CAST(size_t, (bytes + PAGE - 1) / PAGE * PAGE);
-	block.mapped = pages + 2 * PAGE;
-	void *mapping = mmap(TDM_NULL, block.mapped, PROT_READ | PROT_WRITE,
-			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mapping == MAP_FAILED)
-		abort();
-	block.mapping = TDM_CAST(unsigned char *, mapping);
-	unsigned char *end = block.mapping + PAGE + pages;
-	if (mprotect(block.mapping, PAGE, PROT_NONE) != 0 || mprotect(end, PAGE, PROT_NONE) != 0)
-		abort();
-	uint64_t step = align > TDM_CACHE_LINE ? align : TDM_CACHE_LINE;
-	block.base = end - (bytes + step - 1) / step * step;
-	block.bytes = bytes;
-	memset(block.base, 0xa5, TDM_CAST(size_t, end - block.base));
-	return block;
-}
-
-// Unmaps it, and answers whether nothing behind the ring was written.
-static bool block_end(struct block *block)
-{
-	unsigned char *end = block->mapping + block->mapped - PAGE;
-	bool untouched = true;
-	for (unsigned char *byte = block->base + block->bytes; byte < end; byte++)
-		untouched = untouched && *byte == 0xa5;
-	munmap(block->mapping, block->mapped);
-	return untouched;
-}
-
-static struct tdm_span block_span(const struct block *block)
-{
-	return tdm_memory(block->base, block->bytes);
-}
 
 static struct tdm_object plain_object(uint64_t elem_size, uint64_t elem_align, uint64_t capacity)
 {
