@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <stddef.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -46,6 +45,7 @@ static bool seam_membarrier(int command);
 
 #include <tandem/sync/event.h>
 
+#include "../support/cpu.h"
 #include "../support/refuse.h"
 #include "../support/tap.h"
 
@@ -995,27 +995,15 @@ static void test_addresses(bool fenced)
 
 // --- sleeping costs nothing ---
 
-static uint64_t cpu_ns(void)
-{
-	struct rusage usage;
-	CHECK(getrusage(RUSAGE_THREAD, &usage) == 0);
-	return TDM_CAST(uint64_t, usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * TDM_NS_PER_S_ +
-	       TDM_CAST(uint64_t, usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000;
-}
-
 static void test_sleep_is_free(bool fenced)
 {
-	begin_fenced(fenced, "two seconds of waiting take less than two milliseconds of CPU");
-	if (TDM_UNDER_TSAN) {
-		tap_skip("an instrumented program's time says nothing");
-		return;
-	}
+	begin_fenced(fenced, "two seconds of waiting take 2 ms of CPU, or little more than sleep");
 	if (!fenced && !tdm_fence_heavy_()) {
 		tap_skip("no membarrier here");
 		return;
 	}
-	uint64_t used_ns = UINT64_MAX;
-	for (int i = 0; i < 3 && used_ns >= 2 * TDM_NS_PER_MS_; i++) { // others disturb the caches
+	bool little = false;
+	for (int i = 0; i < 3 && !little; i++) { // others disturb the caches
 		struct attempt attempt;
 		memset(&attempt, 0, sizeof(attempt));
 		memset(&calls, 0, sizeof(calls));
@@ -1023,12 +1011,13 @@ static void test_sleep_is_free(bool fenced)
 		uint64_t before_ns = cpu_ns();
 		CHECK_STATUS(await(&attempt, tdm_deadline_after_ns(2 * TDM_NS_PER_S_)),
 			     TDM_TIMED_OUT);
-		used_ns = cpu_ns() - before_ns;
+		uint64_t used_ns = cpu_ns() - before_ns;
 		tap_note("%.4f %% of a CPU, %u sleeps", TDM_CAST(double, used_ns) / 2e9 * 100,
 			 calls.waits);
 		CHECK(calls.waits <= 25);
+		little = cpu_is_little(used_ns, 0) || cpu_is_little(used_ns, cpu_of_sleeping_ns());
 	}
-	CHECK(used_ns < 2 * TDM_NS_PER_MS_);
+	CHECK(little);
 }
 
 int main(void)

@@ -2,8 +2,8 @@
 // Spin, then yield, then let the caller park.
 //
 // 200 pauses and 4 yields before parking gave the throughput of pure spinning at under a third of
-// its CPU time when 2 cores were oversubscribed. A waiter whose parks are long stops spinning;
-// one whose parks are short starts again. With one CPU there is nobody to spin for.
+// its CPU time when 2 cores were oversubscribed. A waiter whose parks are long stops spinning and
+// yielding; one whose parks are short starts again. With one CPU there is nobody to spin for.
 #ifndef TDM_BASE_BACKOFF_H
 #define TDM_BASE_BACKOFF_H
 
@@ -60,7 +60,7 @@ tdm_function bool tdm_backoff_alone_(void)
 
 // What a waiter remembers from one wait to the next. Zero is valid.
 struct tdm_patience {
-	uint32_t shift; // spins are halved this often
+	uint32_t shift; // spins and yields are halved this often
 };
 
 #define TDM_PATIENCE_MAX_ 8U
@@ -79,7 +79,7 @@ tdm_function bool tdm_backoff_once(struct tdm_backoff *backoff, const struct tdm
 		TDM_SEAM_PAUSE();
 		return true;
 	}
-	if (step < spins + TDM_SEAM_YIELDS) {
+	if (step < spins + (TDM_SEAM_YIELDS >> patience->shift)) {
 		TDM_SEAM_YIELD();
 		return true;
 	}
