@@ -16,10 +16,12 @@
 
 // Zero-filled memory is a desk at which nobody has asked yet.
 struct desk {
-	struct tdm_event asked, answered;
-	tdm_atomic_u32 question; // the number of the latest; the clerk waits for the next
-	tdm_atomic_u32 answer;   // the number of the latest question that is answered
-	uint64_t value;          // belongs to who asks, until asked; to the clerk, until answered
+	TDM_ALIGNAS(TDM_CACHE_LINE) struct tdm_event asked;
+	TDM_ALIGNAS(TDM_CACHE_LINE) struct tdm_event answered;
+	// The number of the latest; the clerk waits for the next.
+	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u32 question;
+	tdm_atomic_u32 answer; // the number of the latest question that is answered
+	uint64_t value;        // belongs to who asks, until asked; to the clerk, until answered
 };
 
 // The loop by hand, to see what it takes: announce, look once more, and only then sleep.

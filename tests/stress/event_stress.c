@@ -82,7 +82,7 @@ struct post {
 
 struct area {
 	struct tdm_event event[2]; // where each side sleeps
-	struct post posts[2][SIDE_MAX];
+	TDM_ALIGNAS(TDM_CACHE_LINE) struct post posts[2][SIDE_MAX];
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u32 go;
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u32 arrived;
 	tdm_atomic_u32 last; // the round after which everybody leaves

@@ -119,7 +119,7 @@ static void test_layout(void)
 	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, released), 384);
 	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, not_empty), 512);
 	CHECK_EQ_U64(offsetof(struct tdm_spsc_shm, not_full), 640);
-	CHECK_EQ_U64(sizeof(struct tdm_event), 128);
+	CHECK_EQ_U64(sizeof(struct tdm_event), 4);
 	CHECK_EQ_U64(offsetof(struct tdm_event, word), 0);
 	CHECK_EQ_U64(TDM_SPSC_TAG_, UINT64_C(0x7370736300000001));
 

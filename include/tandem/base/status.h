@@ -40,10 +40,13 @@ TDM_BEGIN_DECLS
 	X(TDM_BAD_GEOMETRY, 28, "sizes or offsets that do not fit the file")                       \
 	X(TDM_BAD_DIRECTORY, 29, "the directory does not match its hash")                          \
 	X(TDM_WRONG_KIND, 30, "an object of another kind")                                         \
-	X(TDM_WRONG_TYPE, 31, "elements of another type, size or alignment")
+	X(TDM_WRONG_TYPE, 31, "elements of another type, size or alignment")                       \
+	X(TDM_NOT_OWNER, 32, "not held by the caller")                                             \
+	X(TDM_DEADLOCK, 33, "the caller holds it already")                                         \
+	X(TDM_BROKEN, 34, "a party gave up or died: reset it")
 
 #define TDM_STATUS_ENUM_(name, value, text) name = value,
-enum tdm_status { TDM_STATUS_LIST_(TDM_STATUS_ENUM_) TDM_STATUS_COUNT_ = 32 };
+enum tdm_status { TDM_STATUS_LIST_(TDM_STATUS_ENUM_) TDM_STATUS_COUNT_ = 35 };
 #undef TDM_STATUS_ENUM_
 
 // The status's own name, "TDM_OK"; "TDM_?" for a number that is none.

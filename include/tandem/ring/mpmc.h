@@ -100,7 +100,7 @@ struct tdm_mpmc_shm {
 	tdm_atomic_u32 parts; // of the seats below that somebody has used
 	tdm_atomic_u32 ever;  // roles that somebody has had
 	TDM_ALIGNAS(TDM_CACHE_LINE) struct tdm_event not_empty;
-	struct tdm_event not_full;
+	TDM_ALIGNAS(TDM_CACHE_LINE) struct tdm_event not_full;
 };
 TDM_STATIC_ASSERT(sizeof(struct tdm_mpmc_shm) == 6 * TDM_CACHE_LINE, "layout");
 TDM_STATIC_ASSERT(offsetof(struct tdm_mpmc_shm, tail) == 1 * TDM_CACHE_LINE, "layout");

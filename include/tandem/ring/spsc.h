@@ -90,7 +90,7 @@ struct tdm_spsc_shm {
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 head;     // elements popped
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 released; // elements popped, batched: <= head
 	TDM_ALIGNAS(TDM_CACHE_LINE) struct tdm_event not_empty;
-	struct tdm_event not_full;
+	TDM_ALIGNAS(TDM_CACHE_LINE) struct tdm_event not_full;
 };
 TDM_STATIC_ASSERT(sizeof(struct tdm_spsc_shm) == 6 * TDM_CACHE_LINE, "layout");
 TDM_STATIC_ASSERT(offsetof(struct tdm_spsc_shm, producer) == 1 * TDM_CACHE_LINE, "layout");

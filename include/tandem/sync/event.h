@@ -26,6 +26,7 @@
 //       of its slice, 100 ms later at most.
 //   C2  A waiter dies while the event is armed: the next notify makes one system call for nobody
 //       and clears the bit. There is no counter of waiters that could stay wrong.
+//   C3  The one whom notify_one woke dies before it passes that on: as C1.
 //
 // Source     Eventcounts: Reed and Kanodia, "Synchronization with Eventcounts and Sequencers",
 //            CACM 22(2), 1979. The asymmetric fence: Dice, Huang and Yang, "Asymmetric Dekker
@@ -72,11 +73,11 @@ TDM_BEGIN_DECLS
 #define TDM_EVENT_POLL_NS_ UINT64_C(1000000)
 #define TDM_RETRIES_ 65536U
 
+// Four bytes. They belong on a line of their own, or beside what the waker writes anyway.
 struct tdm_event {
-	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u32 word;
-	unsigned char pad_[TDM_CACHE_LINE - 4];
+	tdm_atomic_u32 word;
 };
-TDM_STATIC_ASSERT(sizeof(struct tdm_event) == TDM_CACHE_LINE, "layout");
+TDM_STATIC_ASSERT(sizeof(struct tdm_event) == 4, "layout");
 
 // Set once this process was refused the waiter's membarrier: from then on it sleeps in short
 // slices. For ever, because a thread may be on its way to sleep without one.
@@ -90,7 +91,7 @@ tdm_function void tdm_event_init(struct tdm_event *event)
 	tdm_store_relaxed_u32(&event->word, fenced ? TDM_EVENT_FENCED_ : 0);
 }
 
-tdm_cold void tdm_event_notify_slow_(struct tdm_event *event)
+tdm_cold void tdm_event_notify_slow_(struct tdm_event *event, uint32_t sleepers)
 {
 	(void)tdm_fence_register_();
 	uint32_t word = tdm_fetch_or_release_u32(&event->word, 0); // E1, pairs with prepare
@@ -101,17 +102,29 @@ tdm_cold void tdm_event_notify_slow_(struct tdm_event *event)
 		if (tdm_cas_weak_relaxed_relaxed_u32(&event->word, &word, next))
 			break;
 	}
-	tdm_futex_wake_(&event->word, UINT32_MAX);
+	tdm_futex_wake_(&event->word, sleepers);
+}
+
+tdm_inline void tdm_event_notify_(struct tdm_event *event, uint32_t sleepers)
+{
+	uint32_t rmw = tdm_fence_light_();
+	uint32_t word = tdm_load_relaxed_u32(&event->word);
+	if (tdm_unlikely(((word & (TDM_EVENT_ARMED_ | TDM_EVENT_FENCED_)) | rmw) != 0))
+		tdm_event_notify_slow_(event, sleepers);
 }
 
 // Wakes everybody who is parked. Call it after the store that makes their condition true. The
 // first call in a process may make one system call more, to register for membarrier.
 tdm_inline void tdm_event_notify(struct tdm_event *event)
 {
-	uint32_t rmw = tdm_fence_light_();
-	uint32_t word = tdm_load_relaxed_u32(&event->word);
-	if (tdm_unlikely(((word & (TDM_EVENT_ARMED_ | TDM_EVENT_FENCED_)) | rmw) != 0))
-		tdm_event_notify_slow_(event);
+	tdm_event_notify_(event, UINT32_MAX);
+}
+
+// The same, but wakes one, and nobody else until that one has parked again or got what it wanted.
+// For waiters in tdm_event_await_one.
+tdm_inline void tdm_event_notify_one(struct tdm_event *event)
+{
+	tdm_event_notify_(event, 1);
 }
 
 // Announces that the caller is about to sleep. It must check its condition once more after this,
@@ -188,6 +201,50 @@ tdm_event_await(struct tdm_event *event, struct tdm_patience *patience, uint64_t
 			return tdm_event_last_attempt_(end, again, attempt, context);
 		tdm_patience_learn_(patience, tdm_now_ns() - parked_at);
 	}
+}
+
+struct tdm_event_one_ {
+	enum tdm_status (*attempt)(void *context);
+	enum tdm_status (*idle)(void *context);
+	void *context;
+	bool parked; // or was about to
+};
+
+tdm_function enum tdm_status tdm_event_one_attempt_(void *context)
+{
+	const struct tdm_event_one_ *one = TDM_CAST(const struct tdm_event_one_ *, context);
+	return one->attempt(one->context);
+}
+
+tdm_function enum tdm_status tdm_event_one_idle_(void *context)
+{
+	struct tdm_event_one_ *one = TDM_CAST(struct tdm_event_one_ *, context);
+	one->parked = true;
+	return one->idle != TDM_NULL ? one->idle(one->context) : TDM_OK;
+}
+
+// As tdm_event_await, for a condition that a waiter takes away when it finds it true, as a lock is
+// taken, so that tdm_event_notify_one is enough. TDM_OK and TDM_OWNER_DIED from `attempt` mean that
+// it did. Others may sleep on unarmed behind one who was woken: that one arms the event again once
+// it has taken the condition, for only whoever has taken it can make it true again; if it gives
+// up, it wakes the next. Where others may make it true meanwhile (a semaphore), the caller looks at
+// it once more after a success and notifies.
+tdm_nodiscard tdm_function enum tdm_status
+tdm_event_await_one(struct tdm_event *event, struct tdm_patience *patience, uint64_t deadline_ns,
+		    enum tdm_status again, enum tdm_status (*attempt)(void *context),
+		    enum tdm_status (*idle)(void *context), void *context)
+{
+	struct tdm_event_one_ one = {attempt, idle, context, false};
+	enum tdm_status status = tdm_event_await(event, patience, deadline_ns, again,
+						 tdm_event_one_attempt_, tdm_event_one_idle_, &one);
+	if (one.parked && (status == TDM_OK || status == TDM_OWNER_DIED)) {
+		tdm_fetch_or_relaxed_u32(&event->word, TDM_EVENT_ARMED_);
+	} else if (one.parked) {
+		int saved = errno;
+		tdm_futex_wake_(&event->word, 1);
+		errno = saved;
+	}
+	return status;
 }
 
 TDM_END_DECLS

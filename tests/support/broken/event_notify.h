@@ -24,7 +24,7 @@ tdm_inline void broken_look_then_publish(struct tdm_event *event, tdm_atomic_u32
 		(void)sched_yield();
 	tdm_store_release_u32(a, v);
 	if (((word & (TDM_EVENT_ARMED_ | TDM_EVENT_FENCED_)) | rmw) != 0)
-		tdm_event_notify_slow_(event);
+		tdm_event_notify_slow_(event, UINT32_MAX);
 }
 
 // Only ever looks, although the event is fenced or this process is not registered.
@@ -32,7 +32,7 @@ tdm_inline void broken_notify_by_load(struct tdm_event *event)
 {
 	tdm_compiler_fence();
 	if ((tdm_load_relaxed_u32(&event->word) & TDM_EVENT_ARMED_) != 0)
-		tdm_event_notify_slow_(event);
+		tdm_event_notify_slow_(event, UINT32_MAX);
 }
 
 // Wakes, then disarms. Who comes between the two sleeps on an event that is not armed. The yield
