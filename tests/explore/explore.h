@@ -154,6 +154,7 @@ int explore_seat(int operation, int fd, uint32_t index);
 #define TDM_SEAM_YIELD() explore_await_change()
 #define TDM_SEAM_SPINS 0U
 #define TDM_SEAM_YIELDS 0U
+#define TDM_SEAM_TSAN_MUTEX 0
 #ifndef TDM_SEAM_FENCED // the shipped path, although this is -fsanitize=thread
 #	define TDM_SEAM_FENCED 0
 #endif
