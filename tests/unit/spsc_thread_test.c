@@ -1,48 +1,14 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Roles that go from thread to thread, for ThreadSanitizer above all: what a predecessor did with a
 // slot must come before what its successor does, and nothing but the ring's own edges may say so.
-// Hence the threads tell each other only by relaxed stores how far they are, and the event is the
-// plain one, whose wake-ups order nothing.
-#define TDM_SEAM_FENCED 0
-
-#include <pthread.h>
-#include <sched.h>
-
-#include <tandem.h>
-
-#include "../support/tap.h"
-
-#define THREADS 3
+#include "../support/threads.h"
 
 // One word, because gcc writes larger things in ways that ThreadSanitizer does not see.
 TDM_SPSC_DEFINE(words, uint64_t);
 
-static struct tdm_segment segment;
-static tdm_atomic_u32 stage;  // how far the threads are
-static tdm_atomic_u32 joined; // who has joined: joining goes through a mutex, so all do it before
-
-static void reach(uint32_t wanted)
-{
-	tdm_store_relaxed_u32(&stage, wanted);
-}
-
-static void await(const tdm_atomic_u32 *counter, uint32_t wanted)
-{
-	while (tdm_load_relaxed_u32(counter) < wanted)
-		sched_yield();
-}
-
 static struct tdm_span ring(void)
 {
 	return tdm_segment_find(&segment, "words");
-}
-
-// Joins, and waits until everybody has.
-static void join(struct tdm_participant *self)
-{
-	CHECK_STATUS(tdm_segment_join(&segment, self, "thread"), TDM_OK);
-	tdm_fetch_add_relaxed_u32(&joined, 1);
-	await(&joined, THREADS);
 }
 
 static void produce(struct words_producer *out, struct tdm_participant *self)
@@ -64,14 +30,10 @@ static void consume(struct words_consumer *in, struct tdm_participant *self)
 static void run(void *(*first)(void *), void *(*second)(void *), void *(*third)(void *),
 		bool pushed)
 {
-	void *(*const bodies[THREADS])(void *) = {first, second, third};
-	pthread_t threads[THREADS];
 	struct tdm_object objects[2];
 	struct tdm_participant self;
 	struct words_producer out;
 	uint64_t word = 1;
-	tdm_store_relaxed_u32(&stage, 0);
-	tdm_store_relaxed_u32(&joined, 0);
 	objects[0] = words_object("words", 1);
 	objects[1] = words_object("plain", 1);
 	objects[1].plain = true;
@@ -83,21 +45,8 @@ static void run(void *(*first)(void *), void *(*second)(void *), void *(*third)(
 		CHECK_STATUS(words_producer_detach(&out), TDM_OK);
 		CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
 	}
-	for (int i = 0; i < THREADS; i++)
-		if (pthread_create(&threads[i], TDM_NULL, bodies[i], TDM_NULL) != 0)
-			abort();
-	for (int i = 0; i < THREADS; i++)
-		CHECK(pthread_join(threads[i], TDM_NULL) == 0);
+	run_bodies(first, second, third);
 	CHECK_STATUS(tdm_segment_close(&segment), TDM_OK);
-}
-
-static void *looks_on(void *unused)
-{
-	struct tdm_participant self;
-	(void)unused;
-	join(&self);
-	CHECK_STATUS(tdm_participant_leave(&self), TDM_OK);
-	return TDM_NULL;
 }
 
 // --- producers ---
@@ -315,11 +264,6 @@ static void *hears_farewell(void *unused)
 	return TDM_NULL;
 }
 
-static void *does_nothing(void *unused)
-{
-	return unused;
-}
-
 // --- who makes a ring and who finds it ---
 
 #define RING_BYTES 4096
@@ -348,24 +292,13 @@ static void *finds(void *unused)
 	return TDM_NULL;
 }
 
-static void test_init(void)
-{
-	pthread_t threads[2];
-	tap_case("who attaches finds a ring as its maker left it");
-	if (pthread_create(&threads[0], TDM_NULL, finds, TDM_NULL) != 0 ||
-	    pthread_create(&threads[1], TDM_NULL, makes, TDM_NULL) != 0)
-		abort();
-	CHECK(pthread_join(threads[0], TDM_NULL) == 0);
-	CHECK(pthread_join(threads[1], TDM_NULL) == 0);
-}
-
 int main(void)
 {
 	alarm(120);
 	tap_case("a producer writes where one that left had written");
-	run(reserves_and_leaves, pushes_after_leaving, looks_on, false);
+	run(reserves_and_leaves, pushes_after_leaving, TDM_NULL, false);
 	tap_case("a producer writes where one that died had written");
-	run(reserves_and_dies, pushes_after_death, looks_on, false);
+	run(reserves_and_dies, pushes_after_death, TDM_NULL, false);
 	tap_case("a producer writes where one that was recovered had written");
 	run(reserves_and_dies, recovers, pushes_after_recovery, false);
 	tap_case("what a consumer that left had read is overwritten after its successor's release");
@@ -373,9 +306,10 @@ int main(void)
 	tap_case("what a consumer that died had read is overwritten after its successor's release");
 	run(peeks_and_dies, releases_unread, overwrites, true);
 	tap_case("a producer of a plain ring writes where one that left had written");
-	run(leaves_plain, follows_plain, does_nothing, false);
+	run(leaves_plain, follows_plain, TDM_NULL, false);
 	tap_case("who is told that the other side has left sees what it did before");
-	run(says_farewell, hears_farewell, looks_on, false);
-	test_init();
+	run(says_farewell, hears_farewell, TDM_NULL, false);
+	tap_case("who attaches finds a ring as its maker left it");
+	run_bodies(finds, makes, TDM_NULL);
 	return tap_done();
 }
