@@ -8,12 +8,10 @@
 #define TDM_BASE_BACKOFF_H
 
 #include <sched.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "atomic.h"
 #include "config.h"
-#include "futex.h"
+#include "syscall.h"
 
 TDM_BEGIN_DECLS
 

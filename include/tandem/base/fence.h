@@ -15,13 +15,12 @@
 #ifndef TDM_BASE_FENCE_H
 #define TDM_BASE_FENCE_H
 
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <errno.h>
 
 #include "atomic.h"
 #include "config.h"
-#include "futex.h"
 #include "sanitizer.h"
+#include "syscall.h"
 
 TDM_BEGIN_DECLS
 

@@ -6,20 +6,14 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "atomic.h"
 #include "clock.h"
 #include "config.h"
 #include "status.h"
+#include "syscall.h"
 
 TDM_BEGIN_DECLS
-
-#if !defined(__cplusplus) && !defined(_DEFAULT_SOURCE) && !defined(_GNU_SOURCE) &&                 \
-    !defined(_BSD_SOURCE)
-extern long syscall(long number, ...); // a strict -std=c11 hides it
-#endif
 
 #define TDM_FUTEX_WAKE_ 1
 #define TDM_FUTEX_WAIT_BITSET_ 9 // its time-out is absolute, on CLOCK_MONOTONIC

@@ -8,9 +8,6 @@
 #ifndef TDM_BASE_SANITIZER_H
 #define TDM_BASE_SANITIZER_H
 
-#include <sys/syscall.h>
-#include <unistd.h>
-
 #include "config.h"
 
 // 1: plain locks note who holds them, and misuse of one is a status.
@@ -35,17 +32,6 @@
 #endif
 
 TDM_BEGIN_DECLS
-
-#if !defined(__cplusplus) && !defined(_DEFAULT_SOURCE) && !defined(_GNU_SOURCE) &&                 \
-    !defined(_BSD_SOURCE)
-extern long syscall(long number, ...); // a strict -std=c11 hides it
-#endif
-
-// The calling thread, in checking builds; never 0.
-tdm_function uint32_t tdm_thread_id_(void)
-{
-	return TDM_CAST(uint32_t, syscall(SYS_gettid));
-}
 
 // As <sanitizer/tsan_interface.h> has them.
 #define TDM_TSAN_READ_ (1U << 3)
