@@ -4,6 +4,9 @@
 #define TANDEM_H
 
 #include "tandem/atomic.h"
+#include "tandem/lock/mutex.h"
+#include "tandem/lock/spin.h"
+#include "tandem/lock/ticket.h"
 #include "tandem/ring/mpmc.h"
 #include "tandem/ring/spsc.h"
 #include "tandem/ring/work.h"

@@ -28,11 +28,15 @@ enum tdm_kind {
 	TDM_KIND_BYTES = 1, // the user's own struct, zero-filled
 	TDM_KIND_SPSC = 2,
 	TDM_KIND_MPMC = 3,
+	TDM_KIND_RW = 4,        // robust
+	TDM_KIND_BARRIER = 5,   // robust
+	TDM_KIND_SEMAPHORE = 6, // of permits
 };
 
 tdm_function const char *tdm_kind_name(uint32_t kind)
 {
-	static const char *const names[] = {"unknown", "bytes", "spsc", "mpmc"};
+	static const char *const names[] = {"unknown", "bytes",   "spsc",     "mpmc",
+					    "rw",      "barrier", "semaphore"};
 	return names[kind < sizeof(names) / sizeof(names[0]) ? kind : 0];
 }
 

@@ -34,6 +34,7 @@
 TDM_BEGIN_DECLS
 
 // As <sanitizer/tsan_interface.h> has them.
+#define TDM_TSAN_REENTRANT_ (1U << 1)
 #define TDM_TSAN_READ_ (1U << 3)
 #define TDM_TSAN_TRY_ (1U << 4)
 #define TDM_TSAN_FAILED_ (1U << 5)
