@@ -12,10 +12,13 @@ survivor: an edge that nothing tests.
 
 import argparse
 import json
+import math
 import os
 import re
+import resource
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,21 +42,146 @@ CASES = {"base/fence.h": "event", "base/slots.h": "spsc"}
 NO_EDGES = {"base/atomic.h"}
 
 # Steps whose order, or presence, a comment of the header justifies: (header, function, what is done
-# instead, {text: other text}). Each text must be there exactly once.
+# instead, how). How: texts of the function that go before or after another one, or that become
+# something else. Each must be there exactly once; white space does not count.
 SWAPS = [
-    ("sync/event.h", "tdm_event_notify_slow_", "wake, then disarm", {
-        "\t\tuint32_t next = (word + ":
-            "\t\ttdm_futex_wake_(&event->word, UINT32_MAX);\n\t\tuint32_t next = (word + ",
-        "\t}\n\ttdm_futex_wake_(&event->word, UINT32_MAX);\n": "\t}\n"}),
-    ("sync/event.h", "tdm_event_notify", "look, then ask whether that is enough", {
-        "\tuint32_t rmw = tdm_fence_light_();\n": "",
-        "\tif (tdm_unlikely(((word": "\tuint32_t rmw = tdm_fence_light_();\n"
-                                   "\tif (tdm_unlikely(((word"}),
-    ("sync/event.h", "tdm_event_prepare", "no membarrier", {"!tdm_fence_heavy_()": "false"}),
-    ("sync/event.h", "tdm_event_await", "check again, then arm", {
-        "\t\tuint32_t key = tdm_event_prepare(event);\n": "",
-        "end = tdm_event_wait_until(event, key, deadline_ns)":
-            "end = tdm_event_wait_until(event, tdm_event_prepare(event), deadline_ns)"}),
+    ("sync/event.h", "tdm_event_notify_slow_", "wake, then disarm", [
+        ("tdm_futex_wake_(&event->word, sleepers);", "before", "uint32_t next =")]),
+    ("sync/event.h", "tdm_event_notify_", "look, then ask whether that is enough", [
+        ("uint32_t rmw = tdm_fence_light_();", "after", "tdm_load_relaxed_u32(&event->word);")]),
+    ("sync/event.h", "tdm_event_prepare", "no membarrier", [
+        ("!tdm_fence_heavy_()", "becomes", "false")]),
+    ("sync/event.h", "tdm_event_await", "check again, then arm", [
+        ("uint32_t key = tdm_event_prepare(event);", "becomes", ""),
+        ("tdm_event_wait_until(event, key,", "becomes",
+         "tdm_event_wait_until(event, tdm_event_prepare(event),")]),
+
+    ("shm/participant.h", "tdm_seat_unlock_", "let the seat go, then count the exit", [
+        ("close(lock->fd);", "before", "tdm_fetch_add_release")]),
+    ("shm/participant.h", "tdm_table_dead_", "look once at the generation", [
+        ("if (status == TDM_BUSY && tdm_seat_moved_on_(seat, generation)) return TDM_OK;",
+         "becomes", "")]),
+    ("shm/participant.h", "tdm_table_dead_", "look at exits, then at the lock", [
+        ("(void)tdm_load_acquire_u32(&tdm_process_.exits);", "before", "enum tdm_status status")]),
+    ("shm/participant.h", "tdm_table_dead_", "look at dirty, then at the lock", [
+        ("(void)tdm_load_acquire_u32(&seat->dirty);", "before", "enum tdm_status status")]),
+    ("shm/participant.h", "tdm_seat_take_over_", "the epoch, then the generation", [
+        ("if (died) tdm_fetch_add_acq_rel_u64(&table->head->epoch, 1);", "before",
+         "uint64_t generation =")]),
+    ("shm/participant.h", "tdm_seat_take_over_", "clean, then the epoch", [
+        ("tdm_store_release_u32(&seat->dirty, joining ? 1 : 0);", "before", "if (died)")]),
+    ("shm/participant.h", "tdm_seat_open_", "open a door without a second look", [
+        ("return status; status = TDM_SEAM_SEAT_LOOK(fd, index);", "becomes", "return status;")]),
+    ("shm/participant.h", "tdm_table_sit_", "take the seat, then move it on", [
+        ("*generation = tdm_seat_take_over_(table, index, true);", "after",
+         "TDM_SEAM_SEAT_TAKE(fd, index);")]),
+    ("shm/participant.h", "tdm_table_sit_", "shut the door, then take the seat", [
+        ("TDM_SEAM_SEAT_DROP(fd, TDM_SEAT_DOOR_(index));", "before", "enum tdm_status status")]),
+    ("shm/participant.h", "tdm_participant_leave", "let the seat go, then clean it", [
+        ("tdm_seat_unlock_(link);", "before", "tdm_store_release_u32(")]),
+    ("shm/participant.h", "tdm_table_reap_", "reap without a second look", [
+        ("if (tdm_load_relaxed_u32(&seat->dirty) != 0) {", "becomes", "{")]),
+
+    ("ring/spsc.h", "tdm_spsc_init_at_", "ready, then empty", [
+        ("tdm_slots_ready_(&tdm_spsc_layout_, span);", "before", "for (uint64_t i = 0")]),
+    ("ring/spsc.h", "tdm_spsc_producer_attach_", "the head, then the role", [
+        ("uint64_t head = tdm_load_acquire_u64(&shm->head);", "before",
+         "status = tdm_spsc_claim_(")]),
+    ("ring/spsc.h", "tdm_spsc_consumer_attach_", "the head, then the role", [
+        ("consumer->head = tdm_load_relaxed_u64(&shm->head);", "before",
+         "status = tdm_spsc_claim_(")]),
+    ("ring/spsc.h", "tdm_spsc_producer_detach", "notify, then leave", [
+        ("tdm_event_notify(&shm->not_empty);", "before", "status = tdm_spsc_drop_(")]),
+    ("ring/spsc.h", "tdm_spsc_consumer_detach", "notify, then leave", [
+        ("tdm_event_notify(&shm->not_full);", "before", "status = tdm_spsc_drop_(")]),
+    ("ring/spsc.h", "tdm_spsc_role_", "look once at the role", [
+        ("if (tdm_load_relaxed_u64(role) == word)", "becomes", "")]),
+    ("ring/spsc.h", "tdm_spsc_put_", "publish, then copy", [
+        ("TDM_SEAM_COPY(TDM_AT_(unsigned char, sequence, offset), elem, size);", "after",
+         "tdm_store_release_u64(sequence, tail + 1);")]),
+    ("ring/spsc.h", "tdm_spsc_try_push_", "notify, then publish", [
+        ("tdm_event_notify(&producer->shm->not_empty);", "before", "tdm_spsc_put_(")]),
+    ("ring/spsc.h", "tdm_spsc_popped_", "tell, then count", [
+        ("if (tdm_unlikely(head - consumer->released >= consumer->batch)) "
+         "consumer->released = tdm_spsc_tell_(consumer->shm, head);", "before",
+         "tdm_store_release_u64(")]),
+    ("ring/spsc.h", "tdm_spsc_try_pop_", "release, then copy", [
+        ("TDM_SEAM_COPY(elem, from, size);", "after", "tdm_spsc_popped_(consumer, head + 1);")]),
+
+    ("ring/mpmc.h", "tdm_mpmc_skip_", "who has claimed it, then whether it is claimed", [
+        ("if (tdm_mpmc_scan_(view, TDM_MPMC_PUSH_, TDM_MPMC_PUSH_, position) != "
+         "TDM_MPMC_ABANDONED_) return false;", "before", "uint64_t tail =")]),
+    ("ring/mpmc.h", "tdm_mpmc_adopt_", "without the lock", [
+        ("tdm_mpmc_lock_(view) != TDM_OK", "becomes", "false")]),
+    ("ring/mpmc.h", "tdm_mpmc_adopt_", "whether it is there, then who has it", [
+        ("tdm_mpmc_scan_(view, TDM_MPMC_POP_, TDM_MPMC_WORDS_ - 1, position) == "
+         "TDM_MPMC_ABANDONED_ &&", "becomes", ""),
+        ("tdm_mpmc_unreleased_(view, position)", "becomes",
+         "tdm_mpmc_unreleased_(view, position) && tdm_mpmc_scan_(view, TDM_MPMC_POP_, "
+         "TDM_MPMC_WORDS_ - 1, position) == TDM_MPMC_ABANDONED_")]),
+    ("ring/mpmc.h", "tdm_mpmc_adopt_", "unlock, then say who has it", [
+        ("tdm_store_relaxed_u64(intent, tdm_mpmc_intent_(position, 1) | TDM_MPMC_WON_);",
+         "becomes", ""),
+        ("tdm_mpmc_unlock_(view);", "becomes",
+         "tdm_mpmc_unlock_(view); if (adopted) "
+         "tdm_store_relaxed_u64(intent, tdm_mpmc_intent_(position, 1) | TDM_MPMC_WON_);")]),
+    ("ring/mpmc.h", "tdm_mpmc_settle_", "a new generation, and nothing is given up", [
+        ("tdm_store_release_u64(&part->intents[i], intent | TDM_MPMC_ORPHAN_);", "becomes", ";")]),
+    ("ring/mpmc.h", "tdm_mpmc_producer_detach", "notify, then leave", [
+        ("tdm_event_notify(&shm->not_empty);", "before", "tdm_mpmc_drop_(")]),
+    ("ring/mpmc.h", "tdm_mpmc_consumer_detach", "notify, then leave", [
+        ("tdm_event_notify(&shm->not_full);", "before", "tdm_mpmc_drop_(")]),
+    ("ring/mpmc.h", "tdm_mpmc_consumer_detach", "notify, then give up", [
+        ("tdm_event_notify(&shm->not_empty);", "before", "if (consumer->part")]),
+    ("ring/mpmc.h", "tdm_mpmc_role_", "look once at the role", [
+        ("if ((tdm_load_relaxed_u64(&part->roles) & role) != 0 && "
+         "tdm_load_relaxed_u64(&part->generation) == generation)", "becomes", "")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_push_", "claim, then say so", [
+        ("if (intent != TDM_NULL) tdm_store_release_u64(intent, claim);", "after",
+         "position + 1))) {")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_push_", "publish, then say who has won", [
+        ("if (intent != TDM_NULL) tdm_store_release_u64(intent, claim | TDM_MPMC_WON_);", "after",
+         "(position + 1) & TDM_MPMC_POSITION_);")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_push_", "publish, then copy", [
+        ("TDM_SEAM_COPY(TDM_AT_(unsigned char, slot, offset), elem, size);", "after",
+         "(position + 1) & TDM_MPMC_POSITION_);")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_push_", "notify, then publish", [
+        ("tdm_event_notify(&shm->not_empty);", "before", "tdm_store_release_u64(slot,")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_push_", "lose, and keep the intent", [
+        ("if (intent != TDM_NULL) tdm_store_release_u64(intent, 0);", "becomes", "")]),
+    ("ring/mpmc.h", "tdm_mpmc_claim_free_", "claim, then say so", [
+        ("if (producer->intent != TDM_NULL) tdm_store_release_u64(producer->intent, claim);",
+         "after", "position + run)) {")]),
+    ("ring/mpmc.h", "tdm_mpmc_claim_free_", "win, and keep silent", [
+        ("if (producer->intent != TDM_NULL) "
+         "tdm_store_release_u64(producer->intent, claim | TDM_MPMC_WON_);", "becomes", "")]),
+    ("ring/mpmc.h", "tdm_mpmc_claim_free_", "lose, and keep the intent", [
+        ("if (producer->intent != TDM_NULL) tdm_store_release_u64(producer->intent, 0);",
+         "becomes", "")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_push_n_", "publish, then copy", [
+        ("TDM_SEAM_COPY(TDM_AT_(unsigned char, slot, offset), from, size);", "after",
+         "(position + 1) & TDM_MPMC_POSITION_);")]),
+    ("ring/mpmc.h", "tdm_mpmc_claim_ready_", "claim, then say so", [
+        ("if (intent != TDM_NULL) tdm_store_release_u64(intent, claim);", "after",
+         "position + run))) {")]),
+    ("ring/mpmc.h", "tdm_mpmc_claim_ready_", "lose, and keep the intent", [
+        ("if (intent != TDM_NULL) tdm_store_release_u64(intent, 0);", "becomes", "")]),
+    ("ring/mpmc.h", "tdm_mpmc_pop_again_", "release, then copy", [
+        ("TDM_SEAM_COPY(elem, TDM_AT_(unsigned char, slot, offset), TDM_CAST(size_t, elem_size));",
+         "after", "& TDM_MPMC_POSITION_);")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_pop_n_", "release, then copy", [
+        ("TDM_SEAM_COPY(to, TDM_AT_(unsigned char, slot, offset), size);", "after",
+         "TDM_MPMC_POSITION_);")]),
+    ("ring/mpmc.h", "tdm_mpmc_try_pop_n_", "notify, then release", [
+        ("tdm_event_notify(&consumer->view.shm->not_full);", "before", "for (uint64_t end")]),
+    ("ring/mpmc.h", "tdm_mpmc_ack", "forget, then release", [
+        ("tdm_store_release_u64(word, 0);", "before",
+         "tdm_store_release_u64(tdm_mpmc_sequence_(")]),
+    ("ring/mpmc.h", "tdm_mpmc_ack", "notify, then release", [
+        ("tdm_event_notify(&view->shm->not_full);", "before",
+         "tdm_store_release_u64(tdm_mpmc_sequence_(")]),
+    ("ring/mpmc.h", "tdm_mpmc_nack", "notify, then give up", [
+        ("tdm_event_notify(&consumer->view.shm->not_empty);", "before", "tdm_store_release_u64(")]),
 ]
 
 WEAKER = {"seq_cst": ["acq_rel"], "acq_rel": ["acquire", "release"],
@@ -67,6 +195,7 @@ class Mutant:
     line: int
     about: str
     edits: list  # (begin, end, text): what stands there becomes `text`
+    problem: str = ""  # why it cannot be made
 
     def apply(self, text):
         for begin, end, new in sorted(self.edits, reverse=True):
@@ -88,6 +217,29 @@ def weaker(access, which):
     return WEAKER.get(order, [])
 
 
+def place(text, function, what):
+    """Where `what` stands in the function."""
+    lines = text.splitlines(keepends=True)
+    bodies = [body for body in edges.functions(text) if body.name == function]
+    if len(bodies) != 1:
+        raise ValueError(function)
+    begin = len("".join(lines[:bodies[0].head - 1]))
+    end = len("".join(lines[:bodies[0].end]))
+    pattern = re.compile(r"\s+".join(map(re.escape, what.split())))
+    spans = [match.span() for match in pattern.finditer(text, begin, end)]
+    if len(spans) != 1:
+        raise ValueError(what)
+    return spans[0]
+
+
+def edits_of(text, function, what, how, other):
+    begin, end = place(text, function, what)
+    if how == "becomes":
+        return [(begin, end, other)]
+    target = place(text, function, other)[how == "after"]
+    return [(begin, end, ""), (target, target, f" {text[begin:end]} ")]
+
+
 def mutants_of(header, text, swaps=()):
     found = []
     for access in edges.accesses(text):
@@ -102,16 +254,17 @@ def mutants_of(header, text, swaps=()):
                     about += " with " + " and ".join(access.partners)
                 found.append(Mutant(name.replace("#", ""), header, access.line, about,
                                     [(begin, end, order)]))
-    for where, function, instead, changes in swaps:
+    for where, function, instead, steps in swaps:
         if where != header:
             continue
-        edits = []
-        for old, new in changes.items():
-            if text.count(old) != 1:
-                raise SystemExit(f"SWAPS, {instead}: not exactly once in {header}:\n{old}")
-            edits.append((text.index(old), text.index(old) + len(old), new))
-        found.append(Mutant(f"{header}:{function}:swap:{instead}", header,
-                            text.count("\n", 0, min(edits)[0]) + 1, "a swap", edits))
+        edits, problem = [], ""
+        try:
+            edits = [edit for step in steps for edit in edits_of(text, function, *step)]
+        except ValueError as error:
+            problem = f"not exactly once in {function}: {error}"
+        line = text.count("\n", 0, min(edits)[0]) + 1 if edits else 0
+        found.append(Mutant(f"{header}:{function}:swap:{instead}", header, line, "a swap", edits,
+                            problem))
     return found
 
 
@@ -169,6 +322,8 @@ def plant(mutant, include, folder):
     shutil.copytree(include, folder / "include")
     if mutant is None:
         return
+    if mutant.problem:
+        raise Broken(mutant.problem)
     target = folder / "include/tandem" / mutant.header
     target.write_text(mutant.apply(target.read_text()))
     atomic = folder / "include/tandem/base/atomic.h"
@@ -219,12 +374,15 @@ def programs(build, include):
 
 
 def verdict(executable, limit):
-    """(whether it failed, what it said): stopped at the first case that fails."""
+    """(whether it failed, what it said): stopped at the first case that fails. The limit is one of
+    CPU time, as others may be at work here; who only waits has ten times as long."""
     environment = {key: value for key, value in os.environ.items() if key != "TANDEM_SOAK"}
     process = subprocess.Popen([executable], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                                text=True, errors="replace", env=environment)
+    seconds = math.ceil(limit)
+    resource.prlimit(process.pid, resource.RLIMIT_CPU, (seconds, seconds))
     late = threading.Event()
-    timer = threading.Timer(limit, lambda: (late.set(), process.kill()))
+    timer = threading.Timer(10 * limit, lambda: (late.set(), process.kill()))
     timer.start()
     failed, plan, last = None, False, ""
     for line in process.stdout:
@@ -239,7 +397,7 @@ def verdict(executable, limit):
     timer.cancel()
     if failed:
         return True, failed[1]
-    if late.is_set():
+    if late.is_set() or status == -signal.SIGKILL:
         return False, f"no failure within {limit} s"
     if status != 0:
         return True, f"exit status {status}: {last}"
@@ -306,7 +464,7 @@ def arguments():
                         help="every Nth, from the Kth or from the day's on; all of them where "
                         "TANDEM_SOAK is set")
     parser.add_argument("--time-limit", metavar="SECONDS", type=float, default=120,
-                        help="for one run of the cases (default: 120)")
+                        help="of CPU time for one run of the cases (default: 120)")
     parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count())
     parser.add_argument("--include", type=Path, default=ROOT / "include", help="the headers")
     parser.add_argument("--equivalent", type=Path, default=HERE / "equivalent.txt")

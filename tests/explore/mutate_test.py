@@ -213,21 +213,26 @@ def generation():
             changes.append(f"{mutant.name} changes lines {changed}")
     tap.case("a mutant differs from its header in one line", changes)
 
-    changes = {"fake_put": "put", "1); // E1": "2); // E1"}
-    swap = ("lock/fake.h", "fake_put", "the other way", changes)
-    swapped = mutate.mutants_of("lock/fake.h", text, [swap])[-1]
-    problems = differ(swapped.name, "lock/fake.h:fake_put:swap:the other way")
-    problems += differ(swapped.apply(text),
-                       text.replace("fake_put", "put").replace("a, 1); // E1", "a, 2); // E1"))
-    tap.case("a swap from the table is a mutant, too", problems)
-    refused = []
-    for old in ("no such text", "u32"):
-        try:
-            mutate.mutants_of("lock/fake.h", text, [(*swap[:3], {old: ""})])
-            refused.append(f"accepted: {old}")
-        except SystemExit:
-            pass
-    tap.case("a swap whose text is not there exactly once is an error", refused)
+    for how, what, other, line in (
+            ("becomes", "(void)tdm_load_relaxed_u32", "f", "f(a); return tdm_load_seq_cst_u32(a);"),
+            ("after", "(void)tdm_load_relaxed_u32(a);", "return tdm_load_seq_cst_u32(a);",
+             "return tdm_load_seq_cst_u32(a); (void)tdm_load_relaxed_u32(a);"),
+            ("before", "return tdm_load_seq_cst_u32(a);", "(void)tdm_load_relaxed_u32(a);",
+             "return tdm_load_seq_cst_u32(a); (void)tdm_load_relaxed_u32(a);")):
+        swap = ("lock/fake.h", "fake_spare", "the other way", [(what, how, other)])
+        swapped = mutate.mutants_of("lock/fake.h", text, [swap])[-1]
+        problems = differ((swapped.name, swapped.problem),
+                          ("lock/fake.h:fake_spare:swap:the other way", ""))
+        body = "(void)tdm_load_relaxed_u32(a);\n\treturn tdm_load_seq_cst_u32(a);"
+        problems += differ(swapped.apply(text).split(), text.replace(body, line).split())
+        tap.case(f"a swap from the table is a mutant, too: {how}", problems)
+    accepted = []
+    for function, old in (("fake_put", "fake_get"), ("fake_put", "u32"), ("fake_pat", "u32")):
+        swap = ("lock/fake.h", function, "", [(old, "becomes", "")])
+        swapped = mutate.mutants_of("lock/fake.h", text, [swap])[-1]
+        if f"not exactly once in {function}" not in swapped.problem:
+            accepted.append(f"{old} in {function}")
+    tap.case("a swap whose text is not there exactly once cannot be tried", accepted)
 
     orders = mutate.complete(ATOMIC)
     tap.case("a CAS may be weakened to orders that have no accessor",

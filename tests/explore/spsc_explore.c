@@ -792,6 +792,15 @@ static void see_newcomer(void)
 		      "the living are not taken for dead");
 }
 
+// Gives its role back, and then its seat, as tdm_participant_leave does.
+static void leave_for_good(void)
+{
+	unsigned thread = explore_thread();
+	leave_unused();
+	tdm_store_release_u32(&segment->seats[thread].dirty, 0);
+	TDM_SEAM_SEAT_DROP(100 + (int)thread, thread);
+}
+
 static void recover_beside(void)
 {
 	uint32_t recovered;
@@ -936,6 +945,14 @@ static void attach_to_new_ring(void)
 	push_all();
 }
 
+static void all_pushed(void)
+{
+	struct tdm_spsc_info info;
+	EXPLORE_CHECK(ok(tdm_spsc_check(span, &info)) && info.pushed == total,
+		      "what was pushed is there");
+	settle();
+}
+
 // ---------------------------------------------------------------------------------------------
 // Broken variants
 
@@ -1072,6 +1089,9 @@ static const struct explore_case cases[] = {
      .setup = robust_of_1_for_1,
      .threads = {push_and_leave, pop_until_gone},
      .finish = settle},
+    {.name = "a participant leaves for good",
+     .setup = robust_of_1_for_1,
+     .threads = {leave_for_good, see_newcomer}},
     {.name = "another thread becomes the plain ring's producer",
      .setup = plain_of_2,
      .threads = {push_half_and_leave, pop_all, push_rest_when_left},
@@ -1179,7 +1199,7 @@ static const struct explore_case cases[] = {
     {.name = "attaching to a ring that is just being made",
      .setup = memory_only,
      .threads = {init_ring, attach_to_new_ring},
-     .finish = settle},
+     .finish = all_pushed},
 
     // What takes longer.
     {.name = "waiting, one slot, fenced events",
