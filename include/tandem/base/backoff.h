@@ -7,6 +7,7 @@
 #ifndef TDM_BASE_BACKOFF_H
 #define TDM_BASE_BACKOFF_H
 
+#include <errno.h>
 #include <sched.h>
 
 #include "atomic.h"
@@ -37,23 +38,34 @@ TDM_BEGIN_DECLS
 #	define TDM_SEAM_YIELD() ((void)sched_yield())
 #endif
 
-// CPUs this process may run on: 0 before anybody asked, then 1 or 2 (meaning several). Asked of its
-// first thread: that a later one is tied to a CPU of its own says nothing about the others.
+// CPUs this process may run on; 0 before anybody asked. Asked of its first thread: that a later one
+// is tied to a CPU of its own says nothing about the others.
 TDM_PROCESS_WIDE tdm_atomic_u32 tdm_backoff_cpus_;
+
+tdm_cold uint32_t tdm_backoff_count_cpus_(void)
+{
+	unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
+	uint32_t cpus = 0;
+	int saved = errno;
+	if (syscall(SYS_sched_getaffinity, getpid(), sizeof(mask), mask) > 0)
+		for (size_t i = 0; i < sizeof(mask) / sizeof(mask[0]); i++)
+			cpus += TDM_CAST(uint32_t, __builtin_popcountl(mask[i]));
+	errno = saved;
+	if (cpus == 0) // refused, or a machine of more than 1024
+		cpus = 2;
+	tdm_store_relaxed_u32(&tdm_backoff_cpus_, cpus);
+	return cpus;
+}
+
+tdm_inline uint32_t tdm_backoff_cpu_count_(void)
+{
+	uint32_t cpus = tdm_load_relaxed_u32(&tdm_backoff_cpus_);
+	return tdm_likely(cpus != 0) ? cpus : tdm_backoff_count_cpus_();
+}
 
 tdm_function bool tdm_backoff_alone_(void)
 {
-	uint32_t cpus = tdm_load_relaxed_u32(&tdm_backoff_cpus_);
-	if (cpus == 0) {
-		unsigned long mask[1024 / (8 * sizeof(unsigned long))] = {0};
-		unsigned count = 0;
-		if (syscall(SYS_sched_getaffinity, getpid(), sizeof(mask), mask) > 0)
-			for (size_t i = 0; i < sizeof(mask) / sizeof(mask[0]); i++)
-				count += TDM_CAST(unsigned, __builtin_popcountl(mask[i]));
-		cpus = count == 1 ? 1 : 2;
-		tdm_store_relaxed_u32(&tdm_backoff_cpus_, cpus);
-	}
-	return cpus == 1;
+	return tdm_backoff_cpu_count_() == 1;
 }
 
 // What a waiter remembers from one wait to the next. Zero is valid.
@@ -83,6 +95,21 @@ tdm_function bool tdm_backoff_once(struct tdm_backoff *backoff, const struct tdm
 	}
 	backoff->step = 0;
 	return false;
+}
+
+// One rest in a wait that cannot park: `pauses` of them, or a yield where somebody it waits for may
+// need this CPU. That is so after TDM_SEAM_SPINS pauses (`*paused`, 0 at first), and at once where
+// the caller and the `before` others who go before it are more than there are CPUs.
+tdm_function void tdm_backoff_rest_(uint32_t *paused, uint32_t pauses, uint32_t before)
+{
+	uint32_t spins = before < tdm_backoff_cpu_count_() ? TDM_SEAM_SPINS : 0;
+	if (*paused >= spins) {
+		TDM_SEAM_YIELD();
+		return;
+	}
+	*paused += pauses;
+	for (uint32_t i = 0; i < pauses; i++)
+		TDM_SEAM_PAUSE();
 }
 
 // A park lasted `ns`: long ones make the waiter stop spinning, short ones start it again.
