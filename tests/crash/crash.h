@@ -17,12 +17,15 @@
 // they share: a segment, or crash_shared(). The audit runs in the tracer and says what is wrong,
 // NULL for nothing; `completed` says that the (second) victim had reached crash_end.
 //
-// A point is {stretch, offset}: system calls before it, and instructions since the last of them.
-// One step costs some 20 microseconds, so the engine steps an operation once, and writes down where
-// it went. To a point it then runs at full speed: by system calls to the stretch, by a breakpoint
-// to the last instruction before the point that is new in the stretch, and by steps (in loops) from
-// there. With a stride above 1 it kills at every stride-th instruction, and still before and after
-// each system call.
+// A point is the number of instructions before it. With a stride above 1 it kills at every
+// stride-th point, and still before and after each system call.
+//
+// A step costs a trap, some 20 microseconds where that goes through a hypervisor. So an operation
+// is stepped once, and its way written down. All victims are forked from one process and find the
+// same code at the same addresses, so the others go that way at full speed from breakpoint to
+// breakpoint, one at a time: each where the way comes to an address that it has not met since the
+// one before, which is once or twice in each round of a loop. Who strays from the way is buried,
+// and another one stepped to that point: the clock is read again when a tick comes in between.
 //
 // With a `second` victim, the second dies at each of its points on what the first left behind. Its
 // stride begins at another instruction for each point of the first, so that over all of them no
@@ -38,6 +41,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -60,34 +64,28 @@ struct crash_case {
 	void (*teardown)(void *state);
 };
 
-struct crash_point {
-	uint32_t stretch; // system calls before
-	uint32_t offset;  // instructions since the last of them
-};
-
-#define CRASH_STRETCHES 4096
-
-// The way an operation takes, instruction by instruction.
-struct crash_shape {
-	uint32_t stretches;
-	uint32_t instructions;
-	uint32_t start[CRASH_STRETCHES + 1]; // of a stretch, in the arrays below
-	uint64_t *address;
-	uint32_t *fresh; // the last offset up to here whose address had not been met in the stretch
+// The way that an operation takes. At each point: the instruction that comes next.
+struct crash_way {
+	uint32_t points; // the last one is at crash_end; 0: not known yet
 	uint32_t room;
+	struct crash_stop {
+		uint64_t address;
+		uint32_t from; // the point from which one breakpoint, or step, leads here
+		uint32_t to;   // the next one on the way to where a victim is sent just now
+		uint32_t hops; // from the first point
+		bool kept;     // by any stride
+	} * stops;
 };
 
 struct crash_outcome {
 	uint64_t kills;    // victims that died inside the operation and were audited
 	uint64_t failures; // audits with a complaint, and victims that did something else
-	uint64_t steps;
-	uint64_t strays; // did not go the way that was measured, died at a system call instead
-	char first[512]; // complaint
+	uint64_t strays;   // points to which a victim was stepped
+	char first[512];   // complaint
 };
 
-// Where the first and the second victim are killed just now.
-static struct crash_point crash_now_first_ __attribute__((unused));
-static struct crash_point crash_now_second_ __attribute__((unused));
+// The points of the first and the second victim.
+__attribute__((unused)) static uint32_t crash_now_[2];
 
 #if defined(__x86_64__)
 
@@ -96,8 +94,9 @@ static struct crash_point crash_now_second_ __attribute__((unused));
 #	define crash_end() __asm__ __volatile__("ud2" ::: "memory")
 
 enum crash_end {
-	CRASH_STEPPED,   // still inside, stopped after as many steps as wanted
+	CRASH_STOPPED,   // at a trap, inside
 	CRASH_COMPLETED, // at crash_end
+	CRASH_STRAYED,   // elsewhere than on the way
 	CRASH_LOST,      // it exited, or died of itself
 };
 
@@ -107,16 +106,16 @@ __attribute__((unused)) static bool crash_notes = true;
 // Not NULL: the victim is not killed but goes on after the audit, and this looks at the end.
 static const char *(*crash_resumed_)(void *state);
 
-static const char *crash_now_; // the case, for the alarm
+static const struct crash_case *crash_case_;
+static struct crash_way crash_ways_[2];
 
 static void crash_hung_(int signal_number)
 {
 	char line[256];
 	(void)signal_number;
 	int length =
-	    snprintf(line, sizeof(line), "Bail out! %s hangs after a death at %u+%u, then %u+%u\n",
-		     crash_now_, crash_now_first_.stretch, crash_now_first_.offset,
-		     crash_now_second_.stretch, crash_now_second_.offset);
+	    snprintf(line, sizeof(line), "Bail out! %s hangs after a death at %u, then %u\n",
+		     crash_case_->name, crash_now_[0], crash_now_[1]);
 	if (write(1, line, (size_t)length) < 0)
 		_exit(2);
 	_exit(1);
@@ -139,6 +138,26 @@ static void crash_kill_(pid_t pid)
 		;
 }
 
+// Until it stops by a trap or at crash_end: past other signals it goes on by the same request.
+static enum crash_end crash_await_(pid_t pid, enum __ptrace_request request)
+{
+	int status = 0;
+	while (crash_wait_(pid, &status)) {
+		if (WSTOPSIG(status) == SIGTRAP)
+			return CRASH_STOPPED;
+		if (WSTOPSIG(status) == SIGILL)
+			return CRASH_COMPLETED;
+		ptrace(request, pid, NULL, (void *)(intptr_t)WSTOPSIG(status));
+	}
+	return CRASH_LOST;
+}
+
+static enum crash_end crash_go_(pid_t pid, enum __ptrace_request request)
+{
+	ptrace(request, pid, NULL, NULL);
+	return crash_await_(pid, request);
+}
+
 // Starts a victim and runs it up to crash_begin. -1: it never came there.
 static pid_t crash_start_(void (*victim)(void *), void *state)
 {
@@ -148,168 +167,114 @@ static pid_t crash_start_(void (*victim)(void *), void *state)
 		alarm(0);
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
 			_exit(125);
-		raise(SIGSTOP);
 		victim(state);
 		_exit(0);
 	}
-	if (pid < 0)
+	if (pid < 0 || crash_await_(pid, PTRACE_CONT) != CRASH_STOPPED)
 		return -1;
-	int status = 0;
-	if (!crash_wait_(pid, &status))
-		return -1;
-	ptrace(PTRACE_SETOPTIONS, pid, NULL,
-	       (void *)(uintptr_t)(PTRACE_O_EXITKILL | PTRACE_O_TRACESYSGOOD));
-	long deliver = 0;
-	for (;;) {
-		ptrace(PTRACE_CONT, pid, NULL, (void *)deliver);
-		if (!crash_wait_(pid, &status))
-			return -1;
-		if (WSTOPSIG(status) == SIGTRAP)
-			return pid;
-		deliver = WSTOPSIG(status);
-	}
+	ptrace(PTRACE_SETOPTIONS, pid, NULL, (void *)(uintptr_t)PTRACE_O_EXITKILL);
+	return pid;
 }
 
-// Lets the victim go on by one request, past other signals, until it stops for that request.
-static enum crash_end crash_go_(pid_t pid, enum __ptrace_request request, int wanted)
+#	define CRASH_RIP_ ((void *)offsetof(struct user, regs.rip))
+
+static uint64_t crash_address_(pid_t pid)
 {
-	long deliver = 0;
-	for (;;) {
-		int status = 0;
-		ptrace(request, pid, NULL, (void *)deliver);
-		if (!crash_wait_(pid, &status))
-			return CRASH_LOST;
-		if (WSTOPSIG(status) == wanted)
-			return CRASH_STEPPED;
-		if (WSTOPSIG(status) == SIGILL)
-			return CRASH_COMPLETED;
-		deliver = WSTOPSIG(status);
-	}
+	return (uint64_t)ptrace(PTRACE_PEEKUSER, pid, CRASH_RIP_, NULL);
 }
 
-// Runs a started victim to `address`. False: it stopped before, at a system call or its end.
-static bool crash_break_at_(pid_t pid, uint64_t address, enum crash_end *end)
+// Runs a victim to an address other than where it is.
+static enum crash_end crash_break_at_(pid_t pid, uint64_t address)
 {
-	errno = 0;
 	long code = ptrace(PTRACE_PEEKTEXT, pid, (void *)address, NULL);
 	long trap = (long)(((unsigned long)code & ~0xffUL) | 0xccUL);
-	if (errno != 0 || ptrace(PTRACE_POKETEXT, pid, (void *)address, (void *)trap) != 0)
-		return false;
-	int status = 0;
-	long deliver = 0;
-	for (;;) {
-		ptrace(PTRACE_SYSCALL, pid, NULL, (void *)deliver);
-		*end = CRASH_LOST;
-		if (!crash_wait_(pid, &status))
-			return false;
-		*end = WSTOPSIG(status) == SIGILL ? CRASH_COMPLETED : CRASH_STEPPED;
-		if (WSTOPSIG(status) == SIGTRAP)
-			break;
-		if (WSTOPSIG(status) == SIGILL || WSTOPSIG(status) == (SIGTRAP | 0x80)) {
-			ptrace(PTRACE_POKETEXT, pid, (void *)address, (void *)code);
-			return false;
-		}
-		deliver = WSTOPSIG(status);
-	}
-	struct user_regs_struct registers;
+	ptrace(PTRACE_POKETEXT, pid, (void *)address, (void *)trap);
+	enum crash_end end = crash_go_(pid, PTRACE_CONT);
+	if (end == CRASH_LOST)
+		return CRASH_LOST;
+	if (end == CRASH_COMPLETED || crash_address_(pid) != address + 1)
+		return CRASH_STRAYED;
 	ptrace(PTRACE_POKETEXT, pid, (void *)address, (void *)code);
-	ptrace(PTRACE_GETREGS, pid, NULL, &registers);
-	registers.rip = address;
-	ptrace(PTRACE_SETREGS, pid, NULL, &registers);
-	return true;
+	ptrace(PTRACE_POKEUSER, pid, CRASH_RIP_, (void *)address);
+	return CRASH_STOPPED;
 }
 
-// Runs a started victim to a point.
-static enum crash_end crash_run_to_(pid_t pid, const struct crash_shape *shape,
-				    struct crash_point point, struct crash_outcome *outcome)
+// Sends a started victim to a point by its way.
+static enum crash_end crash_follow_(pid_t pid, struct crash_way *way, uint32_t point)
 {
-	enum crash_end end = CRASH_STEPPED;
-	for (uint32_t i = 0; i < 2 * point.stretch && end == CRASH_STEPPED; i++)
-		end = crash_go_(pid, PTRACE_SYSCALL, SIGTRAP | 0x80);
-	uint32_t done = shape->fresh[shape->start[point.stretch] + point.offset];
-	uint64_t address = shape->address[shape->start[point.stretch] + done];
-	if (end == CRASH_STEPPED && done > 0 && !crash_break_at_(pid, address, &end)) {
-		outcome->strays++;
-		return end;
+	struct crash_stop *stops = way->stops;
+	enum crash_end end = CRASH_STOPPED;
+	for (uint32_t i = point; i != 0; i = stops[i].from)
+		stops[stops[i].from].to = i;
+	for (uint32_t i = 0; i != point && end == CRASH_STOPPED; i = stops[i].to) {
+		uint64_t address = stops[stops[i].to].address;
+		if (address != stops[i].address)
+			end = crash_break_at_(pid, address);
+		else // a repeated instruction
+			end = crash_go_(pid, PTRACE_SINGLESTEP);
 	}
-	for (; done < point.offset && end == CRASH_STEPPED; done++) {
-		end = crash_go_(pid, PTRACE_SINGLESTEP, SIGTRAP);
-		outcome->steps++;
-	}
+	if (end == CRASH_STOPPED && crash_address_(pid) != stops[point].address)
+		return CRASH_STRAYED;
 	return end;
 }
 
-// The addresses of one stretch that have been met.
-struct crash_met {
-	uint64_t address[1U << 17];
-	uint32_t stretch[1U << 17];
-};
-
-// Is the address new in this stretch? Also writes it down.
-static bool crash_is_new_(struct crash_met *met, uint64_t address, uint32_t stretch)
+// Steps a started victim to a point, or to its end.
+static enum crash_end crash_step_(pid_t pid, uint32_t point)
 {
-	uint64_t at = (address * UINT64_C(0x9e3779b97f4a7c15)) >> 47;
-	while (met->stretch[at] == stretch && met->address[at] != address)
-		at = (at + 1) % (1U << 17);
-	bool is_new = met->stretch[at] != stretch;
-	met->stretch[at] = stretch;
-	met->address[at] = address;
-	return is_new;
+	enum crash_end end = CRASH_STOPPED;
+	for (uint32_t i = 0; i < point && end == CRASH_STOPPED; i++)
+		end = crash_go_(pid, PTRACE_SINGLESTEP);
+	return end;
 }
 
-// Steps a started victim through to the end, writes down the way, and kills it there.
-static bool crash_measure_(pid_t pid, struct crash_shape *shape)
+// Adds a point. One breakpoint leads to it from each of those that come after the last one with the
+// same address; the best is the one that takes the fewest itself.
+static void crash_add_(struct crash_way *way, uint64_t address, bool kept)
 {
-	static struct crash_met met;
-	memset(met.stretch, 0, sizeof(met.stretch));
-	shape->stretches = 1;
-	shape->instructions = 0;
-	shape->start[0] = 0;
-	enum crash_end end = CRASH_STEPPED;
-	uint32_t fresh = 0;
-	while (end == CRASH_STEPPED && shape->stretches < CRASH_STRETCHES &&
-	       shape->instructions < (1U << 16)) {
-		uint32_t at = shape->instructions++;
-		if (at == shape->room) {
-			shape->room += 4096;
-			shape->address = (uint64_t *)realloc(shape->address, shape->room * 8U);
-			shape->fresh = (uint32_t *)realloc(shape->fresh, shape->room * 4U);
-		}
-		struct user_regs_struct registers;
-		ptrace(PTRACE_GETREGS, pid, NULL, &registers);
-		long code = ptrace(PTRACE_PEEKTEXT, pid, (void *)registers.rip, NULL);
-		bool system_call = (code & 0xffff) == 0x050f;
-		if (crash_is_new_(&met, registers.rip, shape->stretches))
-			fresh = at - shape->start[shape->stretches - 1];
-		shape->address[at] = registers.rip;
-		shape->fresh[at] = fresh;
-		end = crash_go_(pid, PTRACE_SINGLESTEP, SIGTRAP);
-		if (system_call) {
-			shape->start[shape->stretches++] = shape->instructions;
-			fresh = 0;
-		}
+	if (way->points == way->room) {
+		way->room += 4096;
+		way->stops =
+		    (struct crash_stop *)realloc(way->stops, way->room * sizeof(*way->stops));
 	}
-	shape->start[shape->stretches] = shape->instructions;
-	if (end != CRASH_LOST)
-		crash_kill_(pid);
-	return end == CRASH_COMPLETED;
+	struct crash_stop *stops = way->stops;
+	uint32_t at = way->points++, from = at > 0 ? at - 1 : 0;
+	for (uint32_t i = at; i > 0 && stops[i - 1].address != address; i--)
+		if (stops[i - 1].hops < stops[from].hops)
+			from = i - 1;
+	stops[at].address = address;
+	stops[at].from = from;
+	stops[at].hops = at > 0 ? stops[from].hops + 1 : 0;
+	stops[at].kept = kept;
 }
 
-// The point after `point`. False: that was the last. The last of a stretch is its system call, of
-// the last stretch crash_end; the first and the last are never left out, `skip` (below `stride`)
-// are, behind the first.
-static bool crash_next_(const struct crash_shape *shape, struct crash_point *point, unsigned stride,
+// Steps a started victim through to the end, and writes down its way.
+static enum crash_end crash_measure_(pid_t pid, struct crash_way *way)
+{
+	enum crash_end end = CRASH_STOPPED;
+	bool kept = true;
+	while (end == CRASH_STOPPED && way->points < (1U << 16)) {
+		uint64_t address = crash_address_(pid);
+		bool calls = memcmp((const void *)address, "\x0f\x05", 2) == 0; // our code, too
+		crash_add_(way, address, kept || calls);
+		kept = calls;
+		end = crash_go_(pid, PTRACE_SINGLESTEP);
+	}
+	way->stops[way->points - 1].kept = true;
+	if (end == CRASH_COMPLETED)
+		return CRASH_COMPLETED;
+	way->points = 0;
+	return end == CRASH_LOST ? CRASH_LOST : CRASH_STRAYED;
+}
+
+// The next point of a stride, which begins at `skip`. False: there is none.
+static bool crash_next_(const struct crash_way *way, uint32_t *point, unsigned stride,
 			unsigned skip)
 {
-	uint32_t last = shape->start[point->stretch + 1] - shape->start[point->stretch] - 1;
-	if (point->offset < last) {
-		uint32_t step = point->offset == 0 && skip > 0 ? skip : stride;
-		point->offset = last - point->offset > step ? point->offset + step : last;
-		return true;
-	}
-	point->stretch++;
-	point->offset = 0;
-	return point->stretch < shape->stretches;
+	do
+		if (++*point == way->points)
+			return false;
+	while (*point % stride != skip && !way->stops[*point].kept);
+	return true;
 }
 
 __attribute__((format(printf, 2, 3))) static void crash_complain_(struct crash_outcome *outcome,
@@ -323,161 +288,131 @@ __attribute__((format(printf, 2, 3))) static void crash_complain_(struct crash_o
 	}
 }
 
-// Stops one victim at `point` of `state`. -1: it ended before. *completed says how far it came.
-static pid_t crash_stop_at_(const struct crash_case *test, void (*victim)(void *), void *state,
-			    const struct crash_shape *shape, struct crash_point point,
-			    struct crash_outcome *outcome, bool *completed)
-{
-	pid_t pid = crash_start_(victim, state);
-	enum crash_end end = pid < 0 ? CRASH_LOST : crash_run_to_(pid, shape, point, outcome);
-	if (end == CRASH_LOST) {
-		crash_complain_(outcome, "%s: the victim ended by itself before %u+%u", test->name,
-				point.stretch, point.offset);
-		return -1;
-	}
-	*completed = end == CRASH_COMPLETED;
-	outcome->kills += !*completed;
-	return pid;
-}
-
-static void crash_complain_of_(const struct crash_case *test, const char *complaint, bool completed,
-			       struct crash_outcome *outcome)
+static void crash_audited_(const struct crash_case *test, const char *complaint, bool completed,
+			   struct crash_outcome *outcome)
 {
 	if (complaint != NULL)
-		crash_complain_(outcome, "%s: killed at %u+%u%s, then %u+%u: %s", test->name,
-				crash_now_first_.stretch, crash_now_first_.offset,
-				completed ? " (completed)" : "", crash_now_second_.stretch,
-				crash_now_second_.offset, complaint);
+		crash_complain_(outcome, "%s: killed at %u, then %u%s: %s", test->name,
+				crash_now_[0], crash_now_[1], completed ? " (completed)" : "",
+				complaint);
 }
 
-// What becomes of a stopped victim.
+// What becomes of the last victim, where it is stopped.
 static void crash_finish_(const struct crash_case *test, void *state, pid_t pid, bool completed,
 			  struct crash_outcome *outcome)
 {
-	if (crash_resumed_ == NULL) {
+	outcome->kills += !completed;
+	if (crash_resumed_ == NULL)
 		crash_kill_(pid);
-		crash_complain_of_(test, test->audit(state, completed), completed, outcome);
+	crash_audited_(test, test->audit(state, completed), completed, outcome);
+	if (crash_resumed_ == NULL)
 		return;
-	}
-	crash_complain_of_(test, test->audit(state, completed), completed, outcome);
-	if (completed || crash_go_(pid, PTRACE_CONT, SIGILL) == CRASH_STEPPED)
-		crash_complain_of_(test, crash_resumed_(state), completed, outcome);
-	else
-		crash_complain_of_(test, "the victim did not go on to its end", completed, outcome);
+	const char *complaint = "the victim did not go on to its end";
+	if (completed || crash_go_(pid, PTRACE_CONT) == CRASH_COMPLETED)
+		complaint = crash_resumed_(state);
+	crash_audited_(test, complaint, completed, outcome);
 	crash_kill_(pid);
 }
 
-// The inner loop: the victim (or, with a second, that one) at each of its points. `first` is where
-// the first of two died before, `skip` how many instructions of each stretch a stride leaves out
-// at first.
-static void crash_points_(const struct crash_case *test, const struct crash_point *first,
-			  const struct crash_shape *first_shape, unsigned skip, unsigned stride,
-			  struct crash_shape *shape, struct crash_outcome *outcome)
+// Sends so many victims to their points, on a fresh state. One whose way is not known goes to its
+// end, and that becomes known.
+static enum crash_end crash_send_(const struct crash_case *test, unsigned victims, bool stepping,
+				  struct crash_outcome *outcome)
 {
-	void (*victim)(void *) = first != NULL ? test->second : test->victim;
-	struct crash_point *now = first != NULL ? &crash_now_second_ : &crash_now_first_;
-	struct crash_point point = {0, 0};
-	bool measured = false;
-	*now = point;
-	for (;;) {
-		alarm(60);
-		bool completed = false;
-		void *state = test->setup();
-		if (first != NULL) {
-			pid_t dies = crash_stop_at_(test, test->victim, state, first_shape, *first,
-						    outcome, &completed);
-			if (dies < 0) {
-				test->teardown(state);
-				return;
-			}
-			crash_kill_(dies);
-		}
-		if (!measured) {
-			// Once to the end: measures, and audits what comes after all of it.
-			pid_t pid = crash_start_(victim, state);
-			measured = pid >= 0 && crash_measure_(pid, shape);
-			if (!measured) {
-				crash_complain_(outcome, "%s: the victim never completed",
-						test->name);
-				test->teardown(state);
-				return;
-			}
-			if (crash_resumed_ == NULL)
-				crash_complain_of_(test, test->audit(state, true), true, outcome);
-			test->teardown(state);
-			continue;
-		}
-		pid_t stopped =
-		    crash_stop_at_(test, victim, state, shape, point, outcome, &completed);
-		if (stopped >= 0)
-			crash_finish_(test, state, stopped, completed, outcome);
-		test->teardown(state);
-		if (!crash_next_(shape, &point, stride, skip))
-			break;
-		*now = point;
+	void *state = test->setup();
+	enum crash_end end = CRASH_STOPPED;
+	for (unsigned i = 0; i < victims && end <= CRASH_COMPLETED; i++) {
+		struct crash_way *way = &crash_ways_[i];
+		pid_t pid = crash_start_(i == 0 ? test->victim : test->second, state);
+		if (pid < 0)
+			end = CRASH_LOST;
+		else if (way->points == 0)
+			end = crash_measure_(pid, way);
+		else if (stepping)
+			end = crash_step_(pid, crash_now_[i]);
+		else
+			end = crash_follow_(pid, way, crash_now_[i]);
+		if (end <= CRASH_COMPLETED && i == (test->second != NULL))
+			crash_finish_(test, state, pid, end == CRASH_COMPLETED, outcome);
+		else if (end != CRASH_LOST)
+			crash_kill_(pid);
 	}
+	test->teardown(state);
+	return end;
+}
+
+// The same, by steps after somebody has strayed. False: there is a victim that does not work.
+static bool crash_here_(const struct crash_case *test, unsigned victims,
+			struct crash_outcome *outcome)
+{
+	alarm(60);
+	if (crash_send_(test, victims, false, outcome) <= CRASH_COMPLETED)
+		return true;
+	outcome->strays++;
+	if (crash_send_(test, victims, true, outcome) <= CRASH_COMPLETED)
+		return true;
+	crash_complain_(outcome, "%s: a victim ended by itself before %u, then %u", test->name,
+			crash_now_[0], crash_now_[1]);
+	return false;
+}
+
+// Victim number `i` at each of its points.
+static bool crash_points_(const struct crash_case *test, unsigned i, const unsigned *strides,
+			  unsigned skip, struct crash_outcome *outcome)
+{
+	bool works = true;
+	crash_ways_[i].points = 0;
+	crash_now_[i] = 0;
+	works = crash_here_(test, i + 1, outcome);
+	for (unsigned number = 0; works; number++) {
+		works = test->second != NULL && i == 0
+			    ? crash_points_(test, 1, strides, number % strides[1], outcome)
+			    : crash_here_(test, i + 1, outcome);
+		if (!crash_next_(&crash_ways_[i], &crash_now_[i], strides[i], skip))
+			break;
+	}
+	return works;
 }
 
 // Every point of the victim, and for each of them every point of the second if there is one.
 static struct crash_outcome crash_run(const struct crash_case *test, unsigned stride,
 				      unsigned second_stride)
 {
-	struct crash_outcome outcome = {0, 0, 0, 0, ""};
-	static struct crash_shape shape, second_shape;
+	struct crash_outcome outcome = {0, 0, 0, ""};
+	unsigned strides[] = {stride, second_stride};
 	struct timespec began, ended;
 	clock_gettime(CLOCK_MONOTONIC, &began);
-	memset(&crash_now_first_, 0, sizeof(crash_now_first_));
-	memset(&crash_now_second_, 0, sizeof(crash_now_second_));
-	crash_now_ = test->name;
+	crash_case_ = test;
+	crash_now_[1] = 0;
 	signal(SIGALRM, crash_hung_);
-	if (test->second == NULL) {
-		crash_points_(test, NULL, NULL, 0, stride, &shape, &outcome);
-	} else {
-		struct crash_point point = {0, 0};
-		void *state = test->setup();
-		pid_t pid = crash_start_(test->victim, state);
-		if (pid < 0 || !crash_measure_(pid, &shape))
-			crash_complain_(&outcome, "%s: the victim never completed", test->name);
-		test->teardown(state);
-		if (outcome.failures == 0) {
-			unsigned skip = 0;
-			do {
-				crash_now_first_ = point;
-				crash_points_(test, &point, &shape, skip, second_stride,
-					      &second_shape, &outcome);
-				skip = (skip + 1) % second_stride;
-			} while (crash_next_(&shape, &point, stride, 0));
-		}
-	}
+	crash_points_(test, 0, strides, 0, &outcome);
 	alarm(0);
 	clock_gettime(CLOCK_MONOTONIC, &ended);
 	double seconds =
 	    (double)(ended.tv_sec - began.tv_sec) + (double)(ended.tv_nsec - began.tv_nsec) / 1e9;
 	if (crash_notes)
-		tap_note("%s: %u instructions, %u system calls; %" PRIu64 " %s, %" PRIu64
-			 " steps, %" PRIu64 " strays, %.1f s",
-			 test->name, shape.instructions - 1, shape.stretches - 1, outcome.kills,
-			 crash_resumed_ != NULL ? "stops" : "kills", outcome.steps, outcome.strays,
-			 seconds);
+		tap_note("%s: %u points; %" PRIu64 " %s, %" PRIu64 " strays, %.1f s", test->name,
+			 crash_ways_[0].points, outcome.kills,
+			 crash_resumed_ != NULL ? "stops" : "kills", outcome.strays, seconds);
 	return outcome;
+}
+
+static void crash_probe_(void *unused)
+{
+	(void)unused;
+	crash_begin();
 }
 
 // Can a child be stepped here?
 static bool crash_available(void)
 {
-	pid_t pid = fork();
-	if (pid == 0) {
-		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) != 0)
-			_exit(125);
-		raise(SIGSTOP);
-		_exit(0);
-	}
-	int status = 0;
-	bool stopped = pid > 0 && crash_wait_(pid, &status);
-	bool stepped = stopped && crash_go_(pid, PTRACE_SINGLESTEP, SIGTRAP) == CRASH_STEPPED;
-	if (stopped)
+	pid_t pid = crash_start_(crash_probe_, NULL);
+	if (pid < 0)
+		return false;
+	enum crash_end end = crash_go_(pid, PTRACE_SINGLESTEP);
+	if (end != CRASH_LOST)
 		crash_kill_(pid);
-	return stepped;
+	return end == CRASH_STOPPED;
 }
 
 #else
@@ -493,7 +428,7 @@ static bool crash_available(void)
 static struct crash_outcome crash_run(const struct crash_case *test, unsigned stride,
 				      unsigned second_stride)
 {
-	struct crash_outcome outcome = {0, 0, 0, 0, ""};
+	struct crash_outcome outcome = {0, 0, 0, ""};
 	(void)test, (void)stride, (void)second_stride;
 	return outcome;
 }

@@ -146,6 +146,106 @@ static const char *both_added(void *state)
 	return a->left != 2 ? "an addition is lost" : NULL;
 }
 
+// --- breakpoints and steps ---
+
+// Loops in loops, an instruction that repeats itself, and system calls.
+static void wanders(void *state)
+{
+	struct account *a = state;
+	crash_begin();
+	for (uint64_t i = 0; i < 4; i++) {
+		for (uint64_t j = 0; j < 3 + i; j++)
+			a->left += a->right ^ j;
+		a->right += (uint64_t)getppid();
+#if defined(__x86_64__)
+		volatile uint64_t *to = a->seen;
+		uint64_t bytes = 5 * i;
+		__asm__ __volatile__("rep stosb" : "+D"(to), "+c"(bytes) : "a"(i + 1) : "memory");
+#endif
+	}
+	crash_end();
+}
+
+// Goes round once more every other time.
+static void hesitates(void *state)
+{
+	struct account *a = state;
+	uint64_t rounds = 3 + a->completed++ % 2;
+	crash_begin();
+	while (a->left < rounds)
+		a->left++;
+	crash_end();
+}
+
+static const char *no_complaint(void *state, bool completed)
+{
+	(void)state, (void)completed;
+	return NULL;
+}
+
+#if defined(__x86_64__)
+
+// Where somebody died, and what that left behind.
+struct death {
+	uint64_t address;
+	struct account account;
+};
+
+// One copy of the code for all.
+__attribute__((noinline)) static pid_t start_wanderer(void)
+{
+	memset((void *)account, 0, sizeof(*account));
+	return crash_start_(wanders, account);
+}
+
+// A new victim on the way, or by steps. False: it did not get there.
+static bool die_at(struct crash_way *way, uint32_t point, struct death *death)
+{
+	pid_t pid = start_wanderer();
+	enum crash_end end = way != NULL ? crash_follow_(pid, way, point) : crash_step_(pid, point);
+	death->address = crash_address_(pid);
+	crash_kill_(pid);
+	memcpy(&death->account, (const void *)account, sizeof(death->account));
+	return end == CRASH_STOPPED;
+}
+
+static bool same_memory(const struct death *a, const struct death *b)
+{
+	return memcmp(&a->account, &b->account, sizeof(a->account)) == 0;
+}
+
+static bool same(const struct death *a, const struct death *b)
+{
+	return a->address == b->address && same_memory(a, b);
+}
+
+static void breakpoints_and_steps(void)
+{
+	static struct crash_way way;
+	static struct death by_breakpoints, by_steps, one_more;
+	uint32_t hops = 0, moved = 0;
+	pid_t pid = start_wanderer();
+	CHECK(crash_measure_(pid, &way) == CRASH_COMPLETED);
+	crash_kill_(pid);
+	CHECK(die_at(NULL, 0, &by_steps));
+	for (uint32_t point = 0; point < way.points; point++, by_steps = one_more) {
+		bool last = point + 1 == way.points;
+		CHECK(die_at(&way, point, &by_breakpoints));
+		CHECK(same(&by_breakpoints, &by_steps));
+		CHECK(die_at(NULL, point + 1, &one_more) != last);
+		CHECK(last || !same(&by_breakpoints, &one_more));
+		moved += !same_memory(&by_breakpoints, &one_more);
+		hops += way.stops[point].hops;
+	}
+	// One step too many is noticed everywhere, and after each of the stores by what it stores.
+	CHECK(moved >= 4 + 5 + 10 + 15);
+	CHECK(hops < way.points * (way.points - 1) / 2 / 4);
+	tap_note("%u points, %u traps instead of %u", way.points, hops,
+		 way.points * (way.points - 1) / 2);
+}
+
+#endif
+
 int main(void)
 {
 	if (!crash_available())
@@ -190,19 +290,33 @@ int main(void)
 	tap_case("a victim that exits inside its operation is a failure");
 	static const struct crash_case early = {"early", setup,        leaves_early,
 						NULL,    must_balance, teardown};
-	crash_must_fail(&early, 1, "never completed");
+	crash_must_fail(&early, 1, "ended by itself");
 
 	tap_case("a victim that is stopped between any two instructions goes on afterwards");
 	memset((void *)account, 0, sizeof(*account));
 	static const struct crash_case at_once = {"at once", setup,         adds_at_once,
 						  NULL,      add_meanwhile, teardown};
 	uint64_t stops = crash_must_hold_stopped(&at_once, both_added, 1);
-	CHECK_EQ_U64(account->seen[0], stops);
+	CHECK_EQ_U64(account->seen[0], stops + 1); // and once at its end
 
 	tap_case("an update that is lost between two who live is caught");
 	static const struct crash_case two_adds = {
 	    "add in two steps", setup, adds_in_two_steps, NULL, add_meanwhile, teardown};
 	crash_must_fail_stopped(&two_adds, both_added, 1, "an addition is lost");
+
+#if defined(__x86_64__)
+	tap_case("breakpoints lead to each point in the same state as steps, and no step further");
+	breakpoints_and_steps();
+#endif
+
+	tap_case("who goes another way than the one before is stepped to its points");
+	memset((void *)account, 0, sizeof(*account));
+	account->completed = 1; // the first goes round once more than the second
+	static const struct crash_case other_way = {"hesitate", setup,        hesitates,
+						    NULL,       no_complaint, teardown};
+	struct crash_outcome outcome = crash_run(&other_way, 1, 1);
+	CHECK(outcome.failures == 0 && outcome.kills > 3);
+	CHECK(outcome.strays > 0 && outcome.strays < outcome.kills);
 
 	return tap_done();
 }

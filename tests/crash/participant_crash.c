@@ -242,7 +242,7 @@ static const char *audit_in_child(void *state, bool completed)
 // Before its first instruction leaving has not begun, and once it is through nobody has died.
 static const char *audit_leaving(void *state, bool completed)
 {
-	bool not_begun = crash_now_first_.stretch == 0 && crash_now_first_.offset == 0;
+	bool not_begun = crash_now_[0] == 0;
 	if (completed && is_dirty(0))
 		return "a clean leave looks like a death";
 	if (!completed && not_begun && !is_dirty(0))
