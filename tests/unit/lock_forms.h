@@ -4,6 +4,7 @@
 //	FORM(op)       the lock's function of that name
 //	struct LOCK    its type
 //	LOCK_TEXT      what it is called in sentences
+//	FOREIGN        what a checked caller is told that unlocks what it locked unchecked
 //
 // A waiter's yield, which count_rests.h counts, is where a holder can be made to unlock.
 #ifndef TDM_TESTS_UNIT_LOCK_FORMS_H
@@ -342,7 +343,9 @@ static void test_misuse(void)
 	begin("who waits for a holder without checks is told nothing, and waits");
 	FORM(lock_unchecked)(lock);
 	CHECK_STATUS(FORM(lock_until)(lock, 0), TDM_TIMED_OUT);
-	CHECK_STATUS(FORM(unlock)(lock), TDM_OK);
+	CHECK_STATUS(FORM(unlock)(lock), FOREIGN);
+	if (FOREIGN == TDM_NOT_OWNER)
+		FORM(unlock_unchecked)(lock);
 	CHECK_STATUS(FORM(lock)(lock), TDM_OK);
 	CHECK_STATUS(FORM(unlock)(lock), TDM_OK);
 	CHECK_STATUS(FORM(destroy)(lock), TDM_OK);

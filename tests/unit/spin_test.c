@@ -6,6 +6,7 @@
 #define FORM(op) tdm_spin_##op
 #define LOCK tdm_spin
 #define LOCK_TEXT "spin lock"
+#define FOREIGN TDM_OK
 
 // What a user without checks leaves in the word.
 static void tdm_spin_lock_unchecked(struct tdm_spin *spin)
@@ -15,6 +16,13 @@ static void tdm_spin_lock_unchecked(struct tdm_spin *spin)
 	if (!tdm_cas_strong_acquire_relaxed_u32(&spin->word, &seen, TDM_SPIN_HELD_))
 		__builtin_abort();
 	tdm_tsan_locked_(spin, 0);
+}
+
+static void tdm_spin_unlock_unchecked(struct tdm_spin *spin)
+{
+	tdm_tsan_unlocking_(spin, 0);
+	tdm_store_release_u32(&spin->word, 0);
+	tdm_tsan_unlocked_(spin, 0);
 }
 
 #include "lock_forms.h"

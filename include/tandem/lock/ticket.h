@@ -35,12 +35,11 @@
 // Checks     With TDM_CHECKED defined as 1 before the first include, misuse is a status: unlocking
 //            what another or nobody holds (TDM_NOT_OWNER), locking what one holds (TDM_DEADLOCK). A
 //            checked caller names its thread in `owner`, an unchecked one leaves it alone; both can
-//            share a lock if who locks with checks unlocks with them. A checked caller does not
-//            learn of misuse of a lock that an unchecked one holds, or that its holder has had for
-//            a few instructions only; an unchecked one never learns of any, nor does the optimizer
-//            leave anything of the checks. Unchecked, unlocking what
-//            nobody holds breaks the lock. Threads are named as the caller's PID namespace has
-//            them: checked users of one lock belong to one namespace.
+//            share a lock, if who locks with checks unlocks with them, and who locks without
+//            unlocks without. An unchecked caller never learns of misuse, nor does the optimizer
+//            leave anything of the checks; unlocking what nobody holds then breaks the lock.
+//            Threads are named as the caller's PID namespace has them: checked users of one lock
+//            belong to one namespace.
 //
 // Source     Reed and Kanodia, "Synchronization with Eventcounts and Sequencers", CACM 22(2), 1979.
 //            Proportional backoff: Mellor-Crummey and Scott, "Algorithms for Scalable
@@ -188,9 +187,7 @@ tdm_inline enum tdm_status tdm_ticket_unlock(struct tdm_ticket *ticket)
 {
 	uint32_t serving = tdm_load_relaxed_u32(&ticket->serving);
 	if (TDM_CHECKED) {
-		bool named = tdm_load_relaxed_u32(&ticket->owner) != 0;
-		if (named ? !tdm_ticket_is_mine_(ticket)
-			  : tdm_load_relaxed_u32(&ticket->next) == serving)
+		if (!tdm_ticket_is_mine_(ticket))
 			return TDM_NOT_OWNER;
 		tdm_store_relaxed_u32(&ticket->owner, 0);
 	}

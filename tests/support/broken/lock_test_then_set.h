@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: BSD-2-Clause
+// Locks that two can hold, because each looks first and takes then. False: not free until the
+// deadline, maybe for ever, for such a lock also breaks.
+#ifndef TDM_TESTS_SUPPORT_BROKEN_LOCK_TEST_THEN_SET_H
+#define TDM_TESTS_SUPPORT_BROKEN_LOCK_TEST_THEN_SET_H
+
+#include <tandem/lock/spin.h>
+#include <tandem/lock/ticket.h>
+
+tdm_function bool broken_spin_lock(struct tdm_spin *spin, uint64_t deadline_ns)
+{
+	while (tdm_load_acquire_u32(&spin->word) != 0) {
+		if (tdm_now_ns() >= deadline_ns)
+			return false;
+		TDM_SEAM_YIELD();
+	}
+	tdm_store_relaxed_u32(&spin->word, tdm_spin_mine_());
+	return true;
+}
+
+tdm_function bool broken_ticket_lock(struct tdm_ticket *ticket, uint64_t deadline_ns)
+{
+	uint32_t serving;
+	while ((serving = tdm_load_acquire_u32(&ticket->serving)) !=
+	       tdm_load_relaxed_u32(&ticket->next)) {
+		if (tdm_now_ns() >= deadline_ns)
+			return false;
+		TDM_SEAM_YIELD();
+	}
+	tdm_store_relaxed_u32(&ticket->next, serving + 1);
+	tdm_ticket_own_(ticket);
+	return true;
+}
+
+#endif
