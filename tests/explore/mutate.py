@@ -423,6 +423,15 @@ class Outcome:
     problems: list
 
 
+def unsound(program, limit):
+    """Why the cases say nothing about a mutant: they do not pass without one."""
+    try:
+        failed, said = try_out(None, program, limit)
+    except Broken as broken:
+        return [str(broken)]
+    return [said] if failed or said.startswith("no failure within") else []
+
+
 def judge(mutant, program, proof, limit):
     if program is None:
         return Outcome("survived", "is never tried", ["its header has no explorer cases"])
@@ -503,28 +512,23 @@ def main():
     built = programs(options.build.resolve(), include)
     tried = {mutant.header: built.get(CASES.get(mutant.header, Path(mutant.header).stem))
              for mutant in chosen}
-    sound = set()
-    for program in {id(program): program for program in tried.values() if program}.values():
-        begin = time.monotonic()
-        try:
-            failed, said = try_out(None, program, options.time_limit)
-            failed = failed or said.startswith("no failure within")
-        except Broken as broken:
-            failed, said = True, str(broken)
-        tap.case(f"{program.name} passes without a mutant", [said] if failed else [])
-        tap.note(f"in {time.monotonic() - begin:.1f} s")
-        if not failed:
-            sound.add(program.name)
     counts = {"caught": 0, "equivalent": 0, "survived": 0}
+    begin = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
-        work = [mutant for mutant in chosen
-                if not tried[mutant.header] or tried[mutant.header].name in sound]
+        used = list({id(program): program for program in tried.values() if program}.values())
+        problems = pool.map(lambda program: unsound(program, options.time_limit), used)
+        sound = [None]
+        for program, problem in zip(used, problems):
+            tap.case(f"{program.name} passes without a mutant", problem)
+            sound += [] if problem else [program]
+        work = [mutant for mutant in chosen if tried[mutant.header] in sound]
         outcomes = pool.map(lambda mutant: judge(mutant, tried[mutant.header],
                                                  proofs.get(mutant.name), options.time_limit),
                             work)
         for mutant, outcome in zip(work, outcomes):
             counts[outcome.kind] += 1
             tap.case(f"{mutant.name} {outcome.sentence}", outcome.problems)
+    tap.note(f"in {(time.monotonic() - begin) / 60:.1f} minutes")
     counts["survived"] += len(chosen) - len(work)
     tap.done(f"mutants {len(chosen)}, "
              + ", ".join(f"{kind} {count}" for kind, count in counts.items()))
