@@ -14,7 +14,9 @@ tdm_function bool broken_spin_lock(struct tdm_spin *spin, uint64_t deadline_ns)
 			return false;
 		TDM_SEAM_YIELD();
 	}
+	tdm_tsan_locking_(spin, TDM_TSAN_TRY_);
 	tdm_store_relaxed_u32(&spin->word, tdm_spin_mine_());
+	tdm_tsan_locked_(spin, TDM_TSAN_TRY_);
 	return true;
 }
 
@@ -27,8 +29,10 @@ tdm_function bool broken_ticket_lock(struct tdm_ticket *ticket, uint64_t deadlin
 			return false;
 		TDM_SEAM_YIELD();
 	}
+	tdm_tsan_locking_(ticket, TDM_TSAN_TRY_);
 	tdm_store_relaxed_u32(&ticket->next, serving + 1);
 	tdm_ticket_own_(ticket);
+	tdm_tsan_locked_(ticket, TDM_TSAN_TRY_);
 	return true;
 }
 
