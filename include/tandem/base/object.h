@@ -31,12 +31,13 @@ enum tdm_kind {
 	TDM_KIND_RW = 4,        // robust
 	TDM_KIND_BARRIER = 5,   // robust
 	TDM_KIND_SEMAPHORE = 6, // of permits
+	TDM_KIND_TICKET = 7,    // robust
 };
 
 tdm_function const char *tdm_kind_name(uint32_t kind)
 {
-	static const char *const names[] = {"unknown", "bytes",   "spsc",     "mpmc",
-					    "rw",      "barrier", "semaphore"};
+	static const char *const names[] = {"unknown", "bytes",   "spsc",      "mpmc",
+					    "rw",      "barrier", "semaphore", "ticket"};
 	return names[kind < sizeof(names) / sizeof(names[0]) ? kind : 0];
 }
 
