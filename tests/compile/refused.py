@@ -4,6 +4,7 @@
 
 A snippet in refused/ compiles as it stands and is refused with -DWRONG; its `// expect:` line is
 a regular expression that the diagnostic must match, so that it is refused for the right reason.
+`// only clang:` names arguments with which clang alone refuses it.
 """
 
 import re
@@ -22,9 +23,16 @@ def main():
         expected = re.search(r"^// expect: (.+)$", text, re.M)[1]
         sentence = re.search(r"^// refused: (.+)$", text, re.M)[1]
         compilers, standard = (C, "gnu11") if path.suffix == ".c" else (CXX, "gnu++11")
+        only = re.search(r"^// only clang: (.+)$", text, re.M)
+        if only:
+            compilers = [compiler for compiler in compilers if "clang" in compiler]
+        if not present(compilers):
+            tap.case(f"{path.name}: {sentence}", skip=f"no {' or '.join(compilers)} here")
+            continue
         problems = []
         for compiler in present(compilers):
             arguments = [f"-std={standard}", "-D_GNU_SOURCE", "-S", "-o", "/dev/null", *WARNINGS]
+            arguments += only[1].split() if only else []
             compiled, said = compile_text(compiler, arguments, text)
             if not compiled:
                 problems.append(f"the right text is refused as well: {said}")
