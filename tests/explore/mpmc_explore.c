@@ -73,7 +73,7 @@ static void sit(unsigned seat)
 		explore_seat_holder(seat, 100 + (int)seat, seat);
 }
 
-static void make_ring(bool with_participants, uint64_t elements, uint64_t start)
+static void make_memory(uint64_t elements)
 {
 	(void)tdm_backoff_alone_(); // asks the kernel, once
 	explore_ignore(&tdm_backoff_cpus_, sizeof(tdm_backoff_cpus_));
@@ -83,8 +83,13 @@ static void make_ring(bool with_participants, uint64_t elements, uint64_t start)
 	explore_name(segment->ring, sizeof(segment->ring), "ring");
 	shm = (struct tdm_mpmc_shm *)(void *)segment->ring;
 	span = tdm_memory(segment->ring, sizeof(segment->ring));
-	robust = with_participants;
 	capacity = elements;
+}
+
+static void make_ring(bool with_participants, uint64_t elements, uint64_t start)
+{
+	make_memory(elements);
+	robust = with_participants;
 	struct tdm_object object = numbers_object("", capacity);
 	object.plain = !robust;
 	object.seats = SEATS;
@@ -489,6 +494,24 @@ static void ack_noting(void)
 	tdm_store_release_u64(&consumer->part->intents[leases[0].ring.word], 0);
 }
 
+// --- that find no ring yet ---
+
+static void init_ring(void)
+{
+	EXPLORE_CHECK(ok(numbers_init(segment->ring, sizeof(segment->ring), capacity)),
+		      "a ring is made");
+}
+
+static void attach_and_push(void)
+{
+	enum tdm_status status;
+	while ((status = numbers_producer_attach(&producers[explore_thread()], span, NULL)) ==
+	       TDM_NOT_INITIALIZED)
+		explore_await_change();
+	EXPLORE_CHECK(ok(status), "a ring is there as a whole or not yet");
+	EXPLORE_CHECK(push(first_value()), "there is room");
+}
+
 // --- that come later ---
 
 // In thread 0's seat, if that is dead by now.
@@ -720,6 +743,7 @@ SETUP(adopt_first_state_first, adopt_first(broken_mpmc_adopt_state_first))
 
 // ---------------------------------------------------------------------------------------------
 
+SETUP(memory_only, make_memory(2))
 SETUP(plain_2p2c, make(false, "ppcc", 2, 0))
 SETUP(plain_2p1c, make(false, "ppc", 2, 0))
 SETUP(plain_1p1c, make(false, "pc", 2, 0))
@@ -833,6 +857,10 @@ static const struct explore_case cases[] = {
     {.name = "one slot after the other, past 2^56",
      .setup = plain_1p1c_56,
      .threads = {push_3, pop_3},
+     .finish = settle},
+    {.name = "attaching to a ring that is just being made",
+     .setup = memory_only,
+     .threads = {init_ring, attach_and_push},
      .finish = settle},
     {.name = "batches, one of each",
      .setup = plain_1p1c,

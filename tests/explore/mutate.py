@@ -108,6 +108,8 @@ SWAPS = [
     ("ring/spsc.h", "tdm_spsc_try_pop_", "release, then copy", [
         ("TDM_SEAM_COPY(elem, from, size);", "after", "tdm_spsc_popped_(consumer, head + 1);")]),
 
+    ("ring/mpmc.h", "tdm_mpmc_init_at_", "ready, then empty", [
+        ("tdm_slots_ready_(&tdm_mpmc_layout_, span);", "before", "unsigned char *first =")]),
     ("ring/mpmc.h", "tdm_mpmc_skip_", "who has claimed it, then whether it is claimed", [
         ("if (tdm_mpmc_scan_(view, TDM_MPMC_PUSH_, TDM_MPMC_PUSH_, position) != "
          "TDM_MPMC_ABANDONED_) return false;", "before", "uint64_t tail =")]),
