@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """The outside project next to this script, with every compiler that has ThreadSanitizer."""
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,13 @@ import tap
 from compilers import C, present
 
 HERE = Path(__file__).parent
+MISTAKES = 10  # with locks
+WAYS = [f"{kind}-{how}" for how in ("poll", "wait")
+        for kind in ("robust-one", "robust-batch", "robust-take", "plain-one", "plain-batch")]
+RACES = ["1", "2", "3", "4"]
+RACES += [f"writes_{when}/{way}" for way in WAYS
+          for when in ("after_push", "after_pop", "beside_producer", "beside_consumer")]
+RACES += [f"writes_after_{word}/{way}" for way in WAYS if "take" in way for word in ("ack", "nack")]
 
 
 def has_tsan(compiler, folder):
@@ -34,8 +42,13 @@ def main():
             run = subprocess.run(["make", "-C", str(HERE), f"CC={compiler}", f"OUT={folder}"],
                                  capture_output=True, text=True)
             problems = [] if run.returncode == 0 else [run.stdout + run.stderr]
-            problems += [f"race {race} was not looked for" for race in (1, 2, 3, 4)
-                         if f"race {race} was reported" not in run.stdout]
+            said = run.stdout.splitlines()
+            problems += [f"race {race} was not looked for" for race in RACES
+                         if f"race {race} was reported" not in said]
+            problems += [f"{way} was not gone" for way in WAYS if way not in said]
+            mistakes = len([line for line in said if re.match("mistake .* was reported", line)])
+            if mistakes != MISTAKES:
+                problems.append(f"{mistakes} mistakes with locks were reported")
         tap.case(sentence, problems)
     tap.done()
 
