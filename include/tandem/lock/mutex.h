@@ -29,6 +29,10 @@
 //   C2  Death of a waiter: nothing remains, but for one wake-up that may be lost: 100 ms.
 //   C3  Death between unlocking and waking: a sleeper finds out at the end of its slice, 100 ms.
 //
+// Checks     With TDM_CHECKED, plain ones note who holds them, as in lock/spin.h. ThreadSanitizer
+//            reports misuse as it does of a pthread_mutex_t, a thread among it that ends with it
+//            locked.
+//
 // Source     The states of a robust mutex are POSIX's (pthread_mutexattr_setrobust). Drepper,
 //            "Futexes Are Tricky", 2011. One waker, who passes the wake-up on: as nsync does.
 //
@@ -88,7 +92,8 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mutex_init(struct tdm_mutex *mute
 	return TDM_OK;
 }
 
-// Turns it into zero-filled memory, a plain unlocked mutex. TDM_BUSY: somebody holds it.
+// Turns it into zero-filled memory, a plain unlocked mutex. TDM_BUSY: somebody holds it, dead or
+// alive. Every other call on it has returned: unlocking looks for sleepers after it has unlocked.
 tdm_function enum tdm_status tdm_mutex_destroy(struct tdm_mutex *mutex)
 {
 	uint64_t owner = tdm_load_acquire_u64(&mutex->owner);
@@ -96,6 +101,7 @@ tdm_function enum tdm_status tdm_mutex_destroy(struct tdm_mutex *mutex)
 		return TDM_BUSY;
 	tdm_tsan_forget_(mutex);
 	tdm_store_relaxed_u32(&mutex->flags, 0);
+	tdm_store_relaxed_u32(&mutex->depth, 0);
 	tdm_store_relaxed_u32(&mutex->freed.word, 0);
 	tdm_store_relaxed_u64(&mutex->owner, TDM_OWNER_FREE_);
 	return TDM_OK;
@@ -167,10 +173,10 @@ tdm_function enum tdm_status tdm_mutex_spin_(struct tdm_mutex_wait_ *wait, uint6
 		enum tdm_status status = tdm_mutex_attempt_(wait);
 		if (status != TDM_BUSY)
 			return status;
-		if (!tdm_backoff_once(&backoff, &patience))
-			wait->ask = true;
 		if (backoff.step == 0 && deadline_ns != TDM_FOREVER && tdm_now_ns() >= deadline_ns)
 			return TDM_TIMED_OUT;
+		if (!tdm_backoff_once(&backoff, &patience))
+			wait->ask = true;
 	}
 }
 
@@ -179,11 +185,17 @@ tdm_cold enum tdm_status tdm_mutex_lock_slow_(struct tdm_mutex *mutex,
 					      uint64_t deadline_ns)
 {
 	struct tdm_mutex_wait_ wait = tdm_mutex_wait_for_(mutex, self, mine);
-	if ((tdm_load_relaxed_u32(&mutex->flags) & TDM_MUTEX_SPIN) != 0)
-		return tdm_mutex_spin_(&wait, deadline_ns);
 	struct tdm_patience patience = {0};
-	return tdm_event_await_one(&mutex->freed, &patience, deadline_ns, TDM_BUSY,
-				   tdm_mutex_attempt_, tdm_mutex_idle_, &wait);
+	enum tdm_status status =
+	    (tdm_load_relaxed_u32(&mutex->flags) & TDM_MUTEX_SPIN) != 0
+		? tdm_mutex_spin_(&wait, deadline_ns)
+		: tdm_event_await_one(&mutex->freed, &patience, deadline_ns, TDM_BUSY,
+				      tdm_mutex_attempt_, tdm_mutex_idle_, &wait);
+	if (status != TDM_TIMED_OUT)
+		return status;
+	wait.ask = true; // or who always comes with a short deadline would never hear of a death
+	status = tdm_mutex_attempt_(&wait);
+	return status == TDM_BUSY ? TDM_TIMED_OUT : status;
 }
 
 tdm_cold enum tdm_status tdm_mutex_try_lock_slow_(struct tdm_mutex *mutex,
@@ -210,7 +222,7 @@ tdm_inline void tdm_mutex_wake_(struct tdm_mutex *mutex)
 		tdm_event_notify_one(&mutex->freed);
 }
 
-// Tells ThreadSanitizer how it ended.
+// Tells ThreadSanitizer how it ended. E2 came while it looked away: once more for it.
 tdm_inline enum tdm_status tdm_mutex_ended_(struct tdm_mutex *mutex, unsigned tsan,
 					    enum tdm_status status)
 {
@@ -218,6 +230,8 @@ tdm_inline enum tdm_status tdm_mutex_ended_(struct tdm_mutex *mutex, unsigned ts
 		tdm_tsan_forget_(mutex);
 	bool held = status == TDM_OK || status == TDM_OWNER_DIED;
 	tdm_tsan_locked_(mutex, held ? tsan : TDM_TSAN_TRY_ | TDM_TSAN_FAILED_);
+	if (TDM_UNDER_TSAN && status == TDM_OWNER_DIED)
+		(void)tdm_load_acquire_u32(&tdm_process_.exits);
 	return status;
 }
 
