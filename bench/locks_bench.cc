@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Plain locks: what locking and unlocking costs alone, and what 2, 4 and 8 threads with a section of
-// 50 ns get through: all together, the one that gets least beside the one that gets most, and the
-// longest wait beside the mean one.
+// Plain locks: what locking and unlocking costs alone, and what 2, 4 and 8 threads with a section
+// of 50 ns get through: all together, the one that gets least beside the one that gets most, and
+// the longest wait beside the mean one.
 #include <pthread.h>
 
 #include <memory>

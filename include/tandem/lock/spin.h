@@ -7,10 +7,10 @@
 // parks nor knows who is dead.
 //
 // Progress   tdm_spin_try_lock and tdm_spin_unlock are wait-free. Locking blocks, and promises no
-//            order: under contention one thread may be passed over for long, others less. A waiter
-//            reads until it sees the lock free, in distances that double up to 16 pauses, and
-//            yields its CPU once it has paused 200 times (at once where the process has one CPU),
-//            so that a holder that was preempted gets a CPU.
+//            order: a waiter may be passed over for long, above all by one that locks again as
+//            soon as it has unlocked. It looks until it sees the lock free, at distances that
+//            double up to 16 pauses, and yields its CPU once it has paused 200 times (at once where
+//            the process has one CPU), so that a holder that was preempted gets a CPU.
 // Callers    Everything from any thread of any process that maps it for writing. From a signal
 //            handler, if the section never runs on a thread with that signal let through: a handler
 //            that interrupts the holder would wait for ever (lock/sigmask.h). Who locks unlocks.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// refused: leaving without giving a ticket lock up, and using what it guards when try_lock was false
+// refused: keeping a ticket lock, and using what it guards when try_lock was false
 // only clang: -Wthread-safety
 // expect: still held at the end of function(.|\n)*requires holding mutex
 #include <tandem/lock/ticket.h>
