@@ -148,7 +148,19 @@ static const char *both_added(void *state)
 
 // --- breakpoints and steps ---
 
-// Loops in loops, an instruction that repeats itself, and system calls.
+static void turn_left(struct account *a)
+{
+	a->left++;
+}
+
+static void turn_right(struct account *a)
+{
+	a->right++;
+}
+
+static void (*volatile turns[])(struct account *a) = {turn_left, turn_right};
+
+// Loops in loops, system calls, and everything else after which another instruction may come next.
 static void wanders(void *state)
 {
 	struct account *a = state;
@@ -157,10 +169,21 @@ static void wanders(void *state)
 		for (uint64_t j = 0; j < 3 + i; j++)
 			a->left += a->right ^ j;
 		a->right += (uint64_t)getppid();
+		turns[i % 2](a);
 #if defined(__x86_64__)
 		volatile uint64_t *to = a->seen;
 		uint64_t bytes = 5 * i;
 		__asm__ __volatile__("rep stosb" : "+D"(to), "+c"(bytes) : "a"(i + 1) : "memory");
+		uint64_t rounds = 1 + i;
+		__asm__ __volatile__("test $1, %0\n\t"
+				     "jnz 1f\n\t"
+				     "jmp 1f\n\t"
+				     ".skip 200\n"
+				     "1:\tnop\n\t"
+				     "loop 1b"
+				     : "+c"(rounds)
+				     :
+				     : "cc");
 #endif
 	}
 	crash_end();
@@ -224,9 +247,15 @@ static void breakpoints_and_steps(void)
 	static struct crash_way way;
 	static struct death by_breakpoints, by_steps, one_more;
 	uint32_t hops = 0, moved = 0;
-	pid_t pid = start_wanderer();
-	CHECK(crash_measure_(pid, &way) == CRASH_COMPLETED);
-	crash_kill_(pid);
+	uint32_t points = 0;
+	for (unsigned again = 0; again < 2; again++) { // the second time much is known
+		pid_t pid = start_wanderer();
+		points = way.points;
+		way.points = 0;
+		CHECK(crash_measure_(pid, &way) == CRASH_COMPLETED);
+		crash_kill_(pid);
+	}
+	CHECK_EQ_U64(way.points, points);
 	CHECK(die_at(NULL, 0, &by_steps));
 	for (uint32_t point = 0; point < way.points; point++, by_steps = one_more) {
 		bool last = point + 1 == way.points;
