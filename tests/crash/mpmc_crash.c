@@ -56,10 +56,10 @@ static uint64_t kill_first(const char *name, unsigned stride)
 	return kills;
 }
 
-// Every instruction of every twelfth ring is a kill point, of the others every 37th.
+// Every instruction of every sixth ring is a kill point, of the others every 37th.
 static unsigned stride_of(unsigned number)
 {
-	return soak || number % 12 == 5 ? 1 : 37;
+	return soak || number % 6 == 5 ? 1 : 37;
 }
 
 // The capacities 2, 4 and 8, empty, half full, with one place left, and full.
@@ -171,7 +171,7 @@ static void stop_all(const struct action *action, enum debris debris)
 		world_open();
 		const struct crash_case test = {action->name, world_setup,    run_first,
 						NULL,         beside_stopped, world_teardown};
-		stops += crash_must_hold_stopped(&test, after_stopped, soak ? 1 : 9);
+		stops += crash_must_hold_stopped(&test, after_stopped, soak ? 1 : 5);
 		world_close();
 	}
 	tap_note("%s: stopped at %" PRIu64 " points", action->name, stops);
