@@ -86,7 +86,10 @@ static uint32_t came_in[QUEUE]; // by arrival: the how manieth got it
 
 static void *queue_up(void *place)
 {
-	CHECK_STATUS(tdm_ticket_lock(&scene->lock), TDM_OK);
+	bool for_ever = (TDM_CAST(uint32_t *, place) - came_in) % 2 != 0;
+	CHECK_STATUS(for_ever ? tdm_ticket_lock_until(&scene->lock, TDM_FOREVER)
+			      : tdm_ticket_lock(&scene->lock),
+		     TDM_OK);
 	*TDM_CAST(uint32_t *, place) = TDM_CAST(uint32_t, scene->data++);
 	CHECK_STATUS(tdm_ticket_unlock(&scene->lock), TDM_OK);
 	return TDM_NULL;
@@ -99,8 +102,7 @@ static void test_order(void)
 	CHECK_STATUS(tdm_ticket_lock(&scene->lock), TDM_OK);
 	for (uint32_t i = 0; i < QUEUE; i++) {
 		CHECK(pthread_create(&threads[i], TDM_NULL, queue_up, &came_in[i]) == 0);
-		while (tdm_load_relaxed_u32(&scene->lock.next) != i + 2)
-			sched_yield();
+		CHECK(child_await_u32(&scene->lock.next, i + 2));
 		CHECK(!tdm_ticket_try_lock(&scene->lock));
 		CHECK_EQ_U64(tdm_load_relaxed_u32(&scene->lock.next), i + 2);
 	}
