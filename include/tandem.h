@@ -5,6 +5,7 @@
 
 #include "tandem/atomic.h"
 #include "tandem/lock/mutex.h"
+#include "tandem/lock/rw.h"
 #include "tandem/lock/spin.h"
 #include "tandem/lock/ticket.h"
 #include "tandem/ring/mpmc.h"
