@@ -14,5 +14,6 @@
 #include "tandem/shm/participant.h"
 #include "tandem/shm/segment.h"
 #include "tandem/sync/event.h"
+#include "tandem/sync/semaphore.h"
 
 #endif
