@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// What every plain lock must do under every schedule. Include it after explore.h, the lock's header
-// and
+// What every plain lock must do under every schedule, with checks and without: a program's second
+// file sets TDM_CHECKED and includes the first one. Include it after explore.h, the lock's header,
+// and these:
 //
 //	FORM(op)       the lock's function of that name
 //	struct LOCK    its type
@@ -15,9 +16,15 @@
 
 #define FAR_NS UINT64_C(1000000000)
 
-static struct LOCK *lock;
-static unsigned data;                  // what the lock protects
-static unsigned done[EXPLORE_THREADS]; // by thread: how often it was inside
+extern struct LOCK *lock;
+extern unsigned data;                  // what the lock protects
+extern unsigned done[EXPLORE_THREADS]; // by thread: how often it was inside
+void checked_lock_twice(void);
+void checked_lock_in_time(void);
+#if !TDM_CHECKED
+struct LOCK *lock;
+unsigned data, done[EXPLORE_THREADS];
+#endif
 
 static void setup(void)
 {
@@ -99,6 +106,17 @@ static void destroy_or_not(void)
 }
 
 #if TDM_CHECKED
+#	define MODE "checked: "
+void checked_lock_twice(void)
+{
+	lock_twice();
+}
+
+void checked_lock_in_time(void)
+{
+	lock_in_time();
+}
+
 static void unlock_foreign(void)
 {
 	EXPLORE_CHECK(FORM(unlock)(lock) == TDM_NOT_OWNER, "only its holder unlocks it");
@@ -112,61 +130,92 @@ static void lock_again(void)
 	work();
 	EXPLORE_CHECK(FORM(unlock)(lock) == TDM_NOT_OWNER, "it is held no longer");
 }
-#	define MISUSE_CASES                                                                       \
-		{.name = "who does not hold it cannot unlock it",                                  \
+#	define MODE_CASES                                                                         \
+		{.name = MODE "who does not hold it cannot unlock it",                             \
 		 .setup = setup,                                                                   \
 		 .threads = {lock_once, lock_in_time, unlock_foreign},                             \
 		 .finish = finish},                                                                \
-		    {.name = "who holds it is told so when it locks again",                        \
+		    {.name = MODE "who holds it is told so when it locks again",                   \
 		     .setup = setup,                                                               \
 		     .threads = {lock_again, lock_once},                                           \
 		     .finish = finish},
 #else
-#	define MISUSE_CASES
+#	define MODE ""
+#	define MODE_CASES                                                                         \
+		{.name = "two with checks, one without",                                           \
+		 .setup = setup,                                                                   \
+		 .threads = {lock_once, checked_lock_in_time, checked_lock_in_time},               \
+		 .finish = finish},                                                                \
+		    {.name = "one twice with checks, one without that tries",                      \
+		     .setup = setup,                                                               \
+		     .threads = {checked_lock_twice, try_twice},                                   \
+		     .finish = finish},
 #endif
 
 #define LOCK_CASES                                                                                 \
-	{.name = "three lock once",                                                                \
+	{.name = MODE "three lock once",                                                           \
 	 .setup = setup,                                                                           \
 	 .threads = {lock_once, lock_once, lock_once},                                             \
 	 .finish = finish},                                                                        \
-	    {.name = "two lock twice",                                                             \
+	    {.name = MODE "two lock twice",                                                        \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_twice, lock_twice},                                                  \
 	     .finish = finish},                                                                    \
-	    {.name = "one locks, two try",                                                         \
+	    {.name = MODE "one locks, two try",                                                    \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_once, try_once, try_once},                                           \
 	     .finish = finish},                                                                    \
-	    {.name = "one locks twice, one tries twice",                                           \
+	    {.name = MODE "one locks twice, one tries twice",                                      \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_twice, try_twice},                                                   \
 	     .finish = finish},                                                                    \
-	    {.name = "three try once",                                                             \
+	    {.name = MODE "three try once",                                                        \
 	     .setup = setup,                                                                       \
 	     .threads = {try_once, try_once, try_once},                                            \
 	     .finish = finish},                                                                    \
-	    {.name = "one locks, one comes too late, one in time",                                 \
+	    {.name = MODE "one locks, one comes too late, one in time",                            \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_once, lock_late, lock_in_time},                                      \
 	     .finish = finish},                                                                    \
-	    {.name = "three in time",                                                              \
+	    {.name = MODE "three in time",                                                         \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_in_time, lock_in_time, lock_in_time},                                \
 	     .finish = finish},                                                                    \
-	    {.name = "two lock, one tries",                                                        \
+	    {.name = MODE "two lock, one tries",                                                   \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_once, lock_once, try_once},                                          \
 	     .finish = finish},                                                                    \
-	    {.name = "what is held is not destroyed",                                              \
+	    {.name = MODE "what is held is not destroyed",                                         \
 	     .setup = setup,                                                                       \
 	     .threads = {destroy_or_not, lock_once},                                               \
 	     .finish = finish},                                                                    \
-	    {.name = "a lock that looks first and takes then is caught",                           \
+	    {.name = MODE "a lock that looks first and takes then is caught",                      \
 	     .setup = setup,                                                                       \
 	     .threads = {lock_by_broken, lock_by_broken},                                          \
 	     .finish = finish,                                                                     \
 	     .expect = "data race"},                                                               \
-	    MISUSE_CASES
+	    MODE_CASES
+
+// What each of the two files ends with.
+extern const struct explore_case *const checked_cases;
+extern const unsigned checked_count;
+#define COUNT_OF(table) (sizeof(table) / sizeof((table)[0]))
+#if TDM_CHECKED
+#	define LOCK_MAIN(cases)                                                                   \
+		const struct explore_case *const checked_cases = cases;                            \
+		const unsigned checked_count = COUNT_OF(cases);
+#else
+#	define LOCK_MAIN(cases)                                                                   \
+		int main(int argc, char **argv)                                                    \
+		{                                                                                  \
+			static struct explore_case all[2 * COUNT_OF(cases) + 8];                   \
+			unsigned count = 0;                                                        \
+			for (unsigned i = 0; i < COUNT_OF(cases); i++)                             \
+				all[count++] = (cases)[i];                                         \
+			for (unsigned i = 0; i < checked_count; i++)                               \
+				all[count++] = checked_cases[i];                                   \
+			return explore_main(argc, argv, all, count);                               \
+		}
+#endif
 
 #endif

@@ -16,7 +16,4 @@
 
 static const struct explore_case cases[] = {LOCK_CASES};
 
-int main(int argc, char **argv)
-{
-	return explore_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
-}
+LOCK_MAIN(cases)

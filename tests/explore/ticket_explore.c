@@ -34,17 +34,14 @@ static void lock_in_turn(void)
 }
 
 static const struct explore_case cases[] = {
-    LOCK_CASES{.name = "three in turn",
+    LOCK_CASES{.name = MODE "three in turn",
 	       .setup = setup,
 	       .threads = {lock_in_turn, lock_in_turn, lock_in_turn},
 	       .finish = finish},
-    {.name = "three lock while tickets wrap around",
+    {.name = MODE "three lock while tickets wrap around",
      .setup = setup_wrap,
      .threads = {lock_once, lock_once, try_once},
      .finish = finish},
 };
 
-int main(int argc, char **argv)
-{
-	return explore_main(argc, argv, cases, sizeof(cases) / sizeof(cases[0]));
-}
+LOCK_MAIN(cases)

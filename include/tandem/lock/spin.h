@@ -16,8 +16,8 @@
 //            that interrupts the holder would wait for ever (lock/sigmask.h). Who locks unlocks.
 //
 // Edges
-//   E1  Unlocking (store, release) with the CAS of the next that locks (acquire): all that was done
-//       under the lock is visible to the next.
+//   E1  Unlocking (store, release) with the exchange or CAS of the next that locks (acquire): all
+//       that was done under the lock is visible to the next.
 //
 // Crashes
 //   C1  Death of a holder: the lock stays locked, for ever. lock/mutex.h is the one that survives.
@@ -25,11 +25,12 @@
 //
 // Checks     With TDM_CHECKED defined as 1 before the first include, misuse is a status: unlocking
 //            what another or nobody holds (TDM_NOT_OWNER), locking what one holds (TDM_DEADLOCK). A
-//            checked caller names its thread in the word, an unchecked one does not; both can share
-//            a lock. A checked caller does not learn of misuse of a lock that an unchecked one
-//            holds; an unchecked one never learns of any, nor does the optimizer leave anything of
-//            the checks. Threads are named as the caller's PID namespace has them: checked users
-//            of one lock belong to one namespace.
+//            checked caller names its thread in the word, an unchecked one does not, and takes a
+//            holder's name away when it finds the lock held; both can share a lock. A checked
+//            caller does not learn of misuse of a lock whose holder has no name; an unchecked one
+//            never learns of any, nor does the optimizer leave anything of the checks. Threads are
+//            named as the caller's PID namespace has them: checked users of one lock belong to one
+//            namespace.
 //
 // Source     Test-and-test-and-set: Rudolph and Segall, "Dynamic decentralized cache schemes for
 //            MIMD parallel processors", ISCA 1984. Exponential backoff: Anderson, "The performance
@@ -60,7 +61,7 @@ TDM_BEGIN_DECLS
 // The word:  thread << 1 | HELD
 //
 //   0                     unlocked: so is zero-filled memory
-//   HELD                  locked by a caller without checks
+//   HELD                  locked, by nobody knows whom
 //   thread << 1 | HELD    locked by this thread; Linux numbers threads up to 2^22
 #define TDM_SPIN_HELD_ 1U
 #define TDM_SPIN_PAUSES_ 16U
@@ -85,6 +86,9 @@ tdm_inline bool tdm_spin_is_mine_(const struct tdm_spin *spin, uint32_t mine)
 tdm_inline bool tdm_spin_claim_(struct tdm_spin *spin, uint32_t mine)
 {
 	uint32_t seen = 0;
+	if (!TDM_CHECKED)
+		return tdm_exchange_acquire_u32(&spin->word, mine) == 0; // E1, pairs with unlock
+	// Leaves the holder's name alone.
 	return tdm_cas_strong_acquire_relaxed_u32(&spin->word, &seen, mine); // E1, with unlock
 }
 
@@ -141,9 +145,11 @@ tdm_inline enum tdm_status tdm_spin_lock(struct tdm_spin *spin) TDM_ACQUIRES_(sp
 tdm_inline enum tdm_status tdm_spin_unlock(struct tdm_spin *spin)
     TDM_RELEASES_(spin) TDM_UNANALYZED_
 {
-	if (TDM_CHECKED && tdm_load_relaxed_u32(&spin->word) != TDM_SPIN_HELD_ &&
-	    !tdm_spin_is_mine_(spin, tdm_spin_mine_()))
-		return TDM_NOT_OWNER;
+	if (TDM_CHECKED) { // look once: the name may be taken away meanwhile
+		uint32_t word = tdm_load_relaxed_u32(&spin->word);
+		if (word != TDM_SPIN_HELD_ && word != tdm_spin_mine_())
+			return TDM_NOT_OWNER;
+	}
 	tdm_tsan_unlocking_(spin, 0);
 	tdm_store_release_u32(&spin->word, 0); // E1, pairs with claim
 	tdm_tsan_unlocked_(spin, 0);
