@@ -6,6 +6,8 @@
 #include "tandem/atomic.h"
 #include "tandem/lock/mutex.h"
 #include "tandem/lock/rw.h"
+#include "tandem/lock/seq.h"
+#include "tandem/lock/snapshot.h"
 #include "tandem/lock/spin.h"
 #include "tandem/lock/ticket.h"
 #include "tandem/ring/mpmc.h"

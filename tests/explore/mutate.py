@@ -36,7 +36,7 @@ import edges
 import tap
 
 # A header is tried by the cases of its own name, or by these.
-CASES = {"base/fence.h": "event", "base/slots.h": "spsc"}
+CASES = {"base/fence.h": "event", "base/slots.h": "spsc", "base/words.h": "seq"}
 
 # Base operations are no edges: what is in there is every order for everybody.
 NO_EDGES = {"base/atomic.h"}
@@ -184,6 +184,17 @@ SWAPS = [
          "tdm_store_release_u64(tdm_mpmc_sequence_(")]),
     ("ring/mpmc.h", "tdm_mpmc_nack", "notify, then give up", [
         ("tdm_event_notify(&consumer->view.shm->not_empty);", "before", "tdm_store_release_u64(")]),
+
+    ("lock/seq.h", "tdm_seq_put_", "store, then begin", [
+        ("tdm_words_store_(words, value, size);", "before", "tdm_seq_write_begin(seq);")]),
+    ("lock/seq.h", "tdm_seq_put_", "end, then store", [
+        ("tdm_words_store_(words, value, size);", "after", "tdm_seq_write_end(seq);")]),
+    ("lock/seq.h", "tdm_seq_locked_", "take what a dead one left for whole", [
+        ("return TDM_OWNER_DIED;", "becomes", "return TDM_OK;")]),
+    ("lock/seq.h", "tdm_seq_read_retry", "take what is half written", [
+        ("(begun & 1) != 0 ||", "becomes", "")]),
+    ("lock/snapshot.h", "tdm_snapshot_put_", "publish, then fill", [
+        ("tdm_store_release_u64(&snapshot->version, version);", "before", "tdm_words_store_(")]),
 ]
 
 WEAKER = {"seq_cst": ["acq_rel"], "acq_rel": ["acquire", "release"],

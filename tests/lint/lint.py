@@ -167,6 +167,8 @@ edge_rule("every edge has a mutant", edges.mutantless,
 @rule("each primitive's opening comment says what a user must know",
       r"^include/tandem/(?!base/)", "include/tandem/ring/x.h", "// A ring.\n#ifndef X\n")
 def openings(path, text):
+    if "Not API" in opening(text):
+        return []
     words = ("Progress", "Callers", "Edges", "Crashes", "Example")
     missing = [word for word in words if not re.search(rf"^// *{word}", opening(text), re.M)]
     return [f"{path}: the opening comment lacks: {', '.join(missing)}"] if missing else []
@@ -182,7 +184,7 @@ def read(path):
       "include/tandem/ring/no_such.h", "")
 def umbrella(path, text):
     include = f'#include "{path.removeprefix("include/")}"'
-    return [] if include in read("include/tandem.h") else [f"{path} is not in tandem.h"]
+    return [] if "Not API" in opening(text) or include in read("include/tandem.h") else [f"{path} is not in tandem.h"]
 
 
 @rule("every test on disk is in tests/meson.build",
