@@ -36,7 +36,7 @@ import edges
 import tap
 
 # A header is tried by the cases of its own name, or by these.
-CASES = {"base/fence.h": "event", "base/slots.h": "spsc", "base/words.h": "seq"}
+CASES = {"base/fence.h": "event", "lock/owner.h": "mutex", "base/slots.h": "spsc", "base/words.h": "seq"}
 
 # Base operations are no edges: what is in there is every order for everybody.
 NO_EDGES = {"base/atomic.h"}
@@ -55,6 +55,22 @@ SWAPS = [
         ("uint32_t key = tdm_event_prepare(event);", "becomes", ""),
         ("tdm_event_wait_until(event, key,", "becomes",
          "tdm_event_wait_until(event, tdm_event_prepare(event),")]),
+
+    ("sync/event.h", "tdm_event_await_one", "take it, and do not arm again", [
+        ("tdm_fetch_or_relaxed_u32(&event->word, TDM_EVENT_ARMED_);", "becomes", ";")]),
+    ("sync/event.h", "tdm_event_await_one", "give up, and do not wake the next", [
+        ("tdm_futex_wake_(&event->word, 1);", "becomes", "")]),
+
+    ("lock/mutex.h", "tdm_mutex_attempt_", "keep the depth of the dead", [
+        ("tdm_store_relaxed_u32(&mutex->depth, 0);", "becomes", ";")]),
+    ("lock/mutex.h", "tdm_mutex_lock_slow_", "time out, and do not ask", [
+        ("wait.ask = true;", "becomes", "")]),
+    ("lock/mutex.h", "tdm_mutex_unlock", "wake, then unlock", [
+        ("tdm_mutex_wake_(mutex);", "becomes", ";"),
+        ("status = (mine & TDM_OWNER_PLAIN_) != 0", "becomes",
+         "tdm_mutex_wake_(mutex); status = (mine & TDM_OWNER_PLAIN_) != 0")]),
+    ("lock/mutex.h", "tdm_mutex_unlock", "lose it, and tell nobody", [
+        ("tdm_event_notify(&mutex->freed);", "becomes", ";")]),
 
     ("shm/participant.h", "tdm_seat_unlock_", "let the seat go, then count the exit", [
         ("close(lock->fd);", "before", "tdm_fetch_add_release")]),
