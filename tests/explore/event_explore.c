@@ -8,6 +8,10 @@
 // without waiting, is looked at as well.
 #include "explore.h"
 
+static uint64_t clock_ns(void);
+#undef TDM_SEAM_NOW_NS
+#define TDM_SEAM_NOW_NS() clock_ns()
+
 #include <tandem/base/atomic.h>
 
 // explore_process_local wants them aligned to 8.
@@ -17,11 +21,23 @@ extern TDM_PROCESS_WIDE __attribute__((aligned(8))) tdm_atomic_u32 tdm_event_pol
 #include <tandem/sync/event.h>
 
 #include "../support/broken/event_notify.h"
+#include "../support/broken/event_one.h"
 #include "../support/broken/event_prepare.h"
 
 static struct tdm_event *event;
 static tdm_atomic_u32 flags[2]; // of the first and the second waker
 static int data[2];
+
+// For threads that mind: from any look at the clock on it may be late, without having slept.
+static bool minds[EXPLORE_THREADS], is_late[EXPLORE_THREADS];
+
+static uint64_t clock_ns(void)
+{
+	unsigned thread = explore_thread();
+	if (minds[thread] && !is_late[thread])
+		is_late[thread] = explore_choose(2) == 1;
+	return explore_now_ns() + (is_late[thread] ? TDM_EVENT_SLICE_NS_ : 0);
+}
 
 // ---------------------------------------------------------------------------------------------
 // Setups
@@ -269,6 +285,72 @@ static void wait_although_refused(void)
 }
 
 // ---------------------------------------------------------------------------------------------
+// Waiters of whom one is enough: a thing that one at a time has
+
+static tdm_atomic_u32 taken;
+static unsigned had; // by whoever has the thing
+
+typedef enum tdm_status awaiting(struct tdm_event *, struct tdm_patience *, uint64_t,
+				 enum tdm_status, enum tdm_status (*)(void *),
+				 enum tdm_status (*)(void *), void *);
+
+static enum tdm_status take(void *unused)
+{
+	(void)unused;
+	uint32_t none = 0;
+	return tdm_cas_strong_acquire_relaxed_u32(&taken, &none, 1) ? TDM_OK : TDM_EMPTY;
+}
+
+static void have(awaiting *await_one, uint64_t deadline_ns)
+{
+	struct tdm_patience patience = {0};
+	enum tdm_status status =
+	    await_one(event, &patience, deadline_ns, TDM_EMPTY, take, NULL, NULL);
+	if (status == TDM_TIMED_OUT) {
+		EXPLORE_CHECK(tdm_now_ns() >= deadline_ns, "a time-out comes at the deadline");
+		return;
+	}
+	EXPLORE_CHECK(status == TDM_OK, "the waiter gets it");
+	had++;
+	tdm_store_release_u32(&taken, 0);
+	tdm_event_notify_one(event);
+}
+
+static void have_once(void)
+{
+	have(tdm_event_await_one, TDM_FOREVER);
+}
+
+static void have_twice(void)
+{
+	have_once();
+	have_once();
+}
+
+static void have_or_be_late(void)
+{
+	minds[explore_thread()] = true;
+	have(tdm_event_await_one, explore_now_ns() + TDM_EVENT_SLICE_NS_ / 2);
+}
+
+static void have_and_not_arm(void)
+{
+	have(broken_await_one_unarmed, TDM_FOREVER);
+}
+
+static void be_late_and_keep_it(void)
+{
+	minds[explore_thread()] = true;
+	have(broken_await_one_selfish, explore_now_ns() + TDM_EVENT_SLICE_NS_ / 2);
+}
+
+static void wake_one(void)
+{
+	publish(0, 1);
+	tdm_event_notify_one(event);
+}
+
+// ---------------------------------------------------------------------------------------------
 
 static const struct explore_case cases[] = {
     {.name = "a waiter is woken", .setup = registered, .threads = {wake, wait_once}, .spurious = 1},
@@ -431,6 +513,47 @@ static const struct explore_case cases[] = {
      .setup = many_wake_ups_before,
      .threads = {wake_and_forget, wait_once},
      .expect = "deadlock: thread 1 sleeps on a futex"},
+
+    {.name = "one of one waiter is woken",
+     .setup = registered,
+     .threads = {wake_one, wait_once},
+     .spurious = 1},
+    {.name = "one is enough for two that take turns",
+     .setup = registered,
+     .threads = {have_twice, have_once},
+     .spurious = 1,
+     .flags = EXPLORE_PARTIAL},
+    {.name = "one is enough for three that take turns",
+     .setup = registered,
+     .threads = {have_once, have_once, have_once},
+     .random = 50000},
+    {.name = "one is enough for three that take turns, twice",
+     .setup = registered,
+     .threads = {have_twice, have_once, have_twice},
+     .random = 50000},
+    {.name = "fenced: one is enough for three that take turns",
+     .setup = fenced_and_registered,
+     .threads = {have_twice, have_once, have_once},
+     .random = 50000},
+    {.name = "one is enough where one may be late",
+     .setup = registered,
+     .threads = {have_twice, have_or_be_late, have_once},
+     .random = 50000},
+    {.name = "one is enough where one may be late, in three processes",
+     .setup = unregistered,
+     .threads = {have_twice, have_or_be_late, have_once},
+     .process = {0, 1, 2},
+     .random = 50000},
+    {.name = "broken: who was woken does not arm again",
+     .setup = registered,
+     .threads = {have_twice, have_and_not_arm, have_and_not_arm},
+     .random = 50000,
+     .expect = "deadlock"},
+    {.name = "broken: who was woken and is late does not pass it on",
+     .setup = registered,
+     .threads = {have_twice, be_late_and_keep_it, have_once},
+     .random = 200000,
+     .expect = "deadlock"},
 };
 
 int main(int argc, char **argv)

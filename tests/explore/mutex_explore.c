@@ -39,7 +39,8 @@ static unsigned data;   // sections that were gone through
 static unsigned holder; // who is inside, + 1
 static unsigned told;   // how often somebody heard of a death
 
-static bool slices_end; // although nobody died
+static bool slices_end;         // although nobody died
+static unsigned dead_before_us; // that hold it when the threads begin
 
 // The accounts, by thread.
 static unsigned begun[SEATS], done[SEATS];
@@ -120,6 +121,14 @@ static void robust_spinning(void)
 	make(TDM_MUTEX_ROBUST | TDM_MUTEX_SPIN);
 }
 
+// Held by one who sat in a seat before.
+static void left_by_the_dead(void)
+{
+	make(TDM_MUTEX_ROBUST);
+	tdm_store_relaxed_u64(&mutex->owner, tdm_owner_pack_(HELPER, 0));
+	dead_before_us = 1;
+}
+
 static void recursive(void)
 {
 	make(TDM_MUTEX_ROBUST | TDM_MUTEX_RECURSIVE);
@@ -148,7 +157,7 @@ static void rest(void)
 
 static unsigned deaths(void)
 {
-	unsigned dead = 0;
+	unsigned dead = dead_before_us;
 	for (unsigned i = 0; i < HELPER; i++)
 		dead += explore_died(i);
 	return dead;
@@ -192,7 +201,7 @@ static void once(void)
 {
 	uint64_t begun_ns = explore_now_ns();
 	enum tdm_status status = tdm_mutex_lock(mutex, self());
-	EXPLORE_CHECK(deaths() != 0 || slices_end || explore_now_ns() == begun_ns,
+	EXPLORE_CHECK(deaths() != dead_before_us || slices_end || explore_now_ns() == begun_ns,
 		      "the living keep nobody waiting");
 	section(status);
 }
@@ -233,9 +242,12 @@ static void soon(void)
 
 static void late(void)
 {
+	bool dead = tdm_table_dead_(&self()->table, 0, 1) == TDM_OK;
 	enum tdm_status status = tdm_mutex_lock_until(mutex, self(), 0);
 	if (status != TDM_TIMED_OUT)
 		section(status);
+	else
+		EXPLORE_CHECK(!dead, "the dead are no reason to time out");
 }
 
 // Locks it once more inside, and unlocks it as often.
@@ -259,10 +271,7 @@ static void again(void)
 // Unlocks without repairing.
 static void give_up(void)
 {
-	uint64_t begun_ns = tdm_now_ns();
 	enum tdm_status status = tdm_mutex_lock(mutex, self());
-	EXPLORE_CHECK(tdm_now_ns() - begun_ns <= TDM_EVENT_SLICE_NS_,
-		      "a death costs a slice, and what comes of it none");
 	if (status == TDM_NOT_RECOVERABLE)
 		return;
 	enter(status);
@@ -481,6 +490,20 @@ static const struct explore_case cases[] = {
      .deaths = 1,
      .flags = EXPLORE_TIME_PASSES,
      .random = 50000},
+    {.name = "three come after a death",
+     .setup = left_by_the_dead,
+     .threads = {once, once, once},
+     .finish = settled,
+     .random = 30000},
+    {.name = "three come after a death, and the first of them gives it up",
+     .setup = left_by_the_dead,
+     .threads = {give_up, give_up, give_up},
+     .finish = settled_or_lost,
+     .random = 30000},
+    {.name = "two come after a death, and the first of them gives it up",
+     .setup = left_by_the_dead,
+     .threads = {give_up, give_up},
+     .finish = settled_or_lost},
 
     {.name = "broken: taken over from the dead with a store",
      .setup = robust,

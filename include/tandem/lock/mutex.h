@@ -88,15 +88,16 @@ tdm_nodiscard tdm_function enum tdm_status tdm_mutex_init(struct tdm_mutex *mute
 	tdm_event_init(&mutex->freed);
 	tdm_store_relaxed_u32(&mutex->flags, flags);
 	tdm_store_relaxed_u32(&mutex->depth, 0);
-	tdm_store_release_u64(&mutex->owner, TDM_OWNER_FREE_);
+	tdm_store_relaxed_u64(&mutex->owner, TDM_OWNER_FREE_);
 	return TDM_OK;
 }
 
 // Turns it into zero-filled memory, a plain unlocked mutex. TDM_BUSY: somebody holds it, dead or
-// alive. Every other call on it has returned: unlocking looks for sleepers after it has unlocked.
+// alive. Orders nothing. Every other call on it has returned: unlocking looks for sleepers after it
+// has unlocked.
 tdm_function enum tdm_status tdm_mutex_destroy(struct tdm_mutex *mutex)
 {
-	uint64_t owner = tdm_load_acquire_u64(&mutex->owner);
+	uint64_t owner = tdm_load_relaxed_u64(&mutex->owner);
 	if (owner != TDM_OWNER_FREE_ && owner != TDM_OWNER_LOST_)
 		return TDM_BUSY;
 	tdm_tsan_forget_(mutex);
@@ -230,8 +231,8 @@ tdm_inline enum tdm_status tdm_mutex_ended_(struct tdm_mutex *mutex, unsigned ts
 		tdm_tsan_forget_(mutex);
 	bool held = status == TDM_OK || status == TDM_OWNER_DIED;
 	tdm_tsan_locked_(mutex, held ? tsan : TDM_TSAN_TRY_ | TDM_TSAN_FAILED_);
-	if (TDM_UNDER_TSAN && status == TDM_OWNER_DIED)
-		(void)tdm_load_acquire_u32(&tdm_process_.exits);
+	if (TDM_SEAM_TSAN_MUTEX && status == TDM_OWNER_DIED)
+		(void)tdm_load_acquire_u32(&tdm_process_.exits); // E2
 	return status;
 }
 
