@@ -401,10 +401,9 @@ static bool crash_here_(const struct crash_case *test, unsigned victims,
 static bool crash_points_(const struct crash_case *test, unsigned i, const unsigned *strides,
 			  unsigned skip, struct crash_outcome *outcome)
 {
-	bool works = true;
 	crash_ways_[i].points = 0;
 	crash_now_[i] = 0;
-	works = crash_here_(test, i + 1, outcome);
+	bool works = crash_here_(test, i + 1, outcome);
 	for (unsigned number = 0; works; number++) {
 		works = test->second != NULL && i == 0
 			    ? crash_points_(test, 1, strides, number % strides[1], outcome)
