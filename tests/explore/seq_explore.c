@@ -102,7 +102,8 @@ static void write_brokenly(void)
 
 static void write_late(void)
 {
-	broken_seq_write_late(&it->seq, it->words, 1);
+	struct pair value = {1, 1};
+	broken_seq_write_late(&it->seq, it->words, &value, sizeof(value));
 }
 
 static const struct explore_case cases[] = {

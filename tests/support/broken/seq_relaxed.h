@@ -7,8 +7,8 @@
 #include <tandem/lock/seq.h>
 
 // Reads the words without order: the sequence may be looked at again before they are read.
-static enum tdm_status broken_seq_read(const struct tdm_seq *seq, const tdm_atomic_u64 *words,
-				       uint64_t *left, uint64_t *right)
+tdm_function enum tdm_status broken_seq_read(const struct tdm_seq *seq, const tdm_atomic_u64 *words,
+					     uint64_t *left, uint64_t *right)
 {
 	uint64_t begun = tdm_load_acquire_u64(&seq->sequence);
 	*left = tdm_load_relaxed_u64(&words[0]);
@@ -19,7 +19,7 @@ static enum tdm_status broken_seq_read(const struct tdm_seq *seq, const tdm_atom
 }
 
 // Writes them without order: they may be seen before the sequence turns odd.
-static void broken_seq_write(struct tdm_seq *seq, tdm_atomic_u64 *words, uint64_t number)
+tdm_function void broken_seq_write(struct tdm_seq *seq, tdm_atomic_u64 *words, uint64_t number)
 {
 	uint64_t sequence = tdm_load_relaxed_u64(&seq->sequence);
 	tdm_store_release_u64(&seq->sequence, sequence + 1);
@@ -28,12 +28,12 @@ static void broken_seq_write(struct tdm_seq *seq, tdm_atomic_u64 *words, uint64_
 	tdm_store_release_u64(&seq->sequence, sequence + 2);
 }
 
-// Turns it odd behind the words: who dies among them leaves a torn value that looks whole.
-static void broken_seq_write_late(struct tdm_seq *seq, tdm_atomic_u64 *words, uint64_t number)
+// Never odd: who dies among the words leaves a torn value that looks whole.
+tdm_function void broken_seq_write_late(struct tdm_seq *seq, tdm_atomic_u64 *words,
+					const void *value, size_t size)
 {
 	uint64_t sequence = tdm_load_relaxed_u64(&seq->sequence);
-	tdm_store_release_u64(&words[0], number);
-	tdm_store_release_u64(&words[1], number);
+	tdm_words_store_(words, value, size);
 	tdm_store_release_u64(&seq->sequence, sequence + 2);
 }
 

@@ -6,8 +6,9 @@
 #include <tandem/lock/snapshot.h>
 
 // Counts to the write that has overwritten the copy, not to the one that may be at it.
-static bool broken_snapshot_read(const struct tdm_snapshot *snapshot, const tdm_atomic_u64 *words,
-				 size_t copies, void *value, size_t size)
+tdm_function bool broken_snapshot_read(const struct tdm_snapshot *snapshot,
+				       const tdm_atomic_u64 *words, size_t copies, void *value,
+				       size_t size)
 {
 	uint64_t begun = tdm_load_acquire_u64(&snapshot->version);
 	size_t copy = (size_t)(begun & (copies - 1));
@@ -16,8 +17,8 @@ static bool broken_snapshot_read(const struct tdm_snapshot *snapshot, const tdm_
 }
 
 // Tells of the copy before it is filled.
-static void broken_snapshot_put(struct tdm_snapshot *snapshot, tdm_atomic_u64 *words, size_t copies,
-				const void *value, size_t size)
+tdm_function void broken_snapshot_put(struct tdm_snapshot *snapshot, tdm_atomic_u64 *words,
+				      size_t copies, const void *value, size_t size)
 {
 	uint64_t version = tdm_load_relaxed_u64(&snapshot->version) + 1;
 	size_t copy = (size_t)(version & (copies - 1));
