@@ -201,6 +201,40 @@ SWAPS = [
     ("ring/mpmc.h", "tdm_mpmc_nack", "notify, then give up", [
         ("tdm_event_notify(&consumer->view.shm->not_empty);", "before", "tdm_store_release_u64(")]),
 
+    ("lock/robust_ticket.h", "tdm_robust_ticket_attempt_", "lock, and forget who queues", [
+        ("wait->mine | (word & queued))", "becomes", "wait->mine)")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_attempt_", "take over, and keep what is said of the queue", [
+        ("tdm_fetch_or_relaxed_u64(&wait->lock->owner, queued); word = state | queued;", "becomes",
+         ""),
+        ("wait->mine | TDM_OWNER_INCONSISTENT_ | queued)", "becomes",
+         "wait->mine | TDM_OWNER_INCONSISTENT_ | (word & queued))")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_queue_", "say QUEUED, then note the ticket", [
+        ("tdm_store_release_u64(&seat->ticket, wait.ticket);", "after",
+         "tdm_fetch_or_release_u64(&lock->owner, TDM_ROBUST_TICKET_QUEUED_);")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_queue_", "note the ticket, then whose it is", [
+        ("tdm_store_relaxed_u64(&seat->generation, self->generation);", "after",
+         "tdm_store_release_u64(&seat->ticket, wait.ticket);")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_queue_", "give up, and wake nobody", [
+        ("tdm_robust_ticket_wake_(lock, self);", "becomes", ";")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_queue_", "look at the lock, then give up", [
+        ("tdm_store_relaxed_u64(&seat->ticket, 0); if (status != TDM_OK", "becomes",
+         "if (status == TDM_OK || status == TDM_OWNER_DIED) "
+         "tdm_store_relaxed_u64(&seat->ticket, 0); if (status != TDM_OK"),
+        ("if ((word & ~TDM_ROBUST_TICKET_QUEUED_) == TDM_OWNER_FREE_)", "becomes",
+         "tdm_store_relaxed_u64(&seat->ticket, 0); "
+         "if ((word & ~TDM_ROBUST_TICKET_QUEUED_) == TDM_OWNER_FREE_)")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_unlock_slow_", "take QUEUED away, and look once", [
+        ("tdm_robust_ticket_lowest_(lock, self, UINT64_MAX).ticket == 0 &&", "becomes", "")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_unlock_slow_", "let newcomers pass", [
+        ("tdm_exchange_acq_rel_u64(&lock->owner, queued)", "becomes",
+         "tdm_exchange_acq_rel_u64(&lock->owner, TDM_OWNER_FREE_)")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_unlock_slow_", "wake, then unlock", [
+        ("(void)tdm_robust_ticket_wake_(lock, self);", "before",
+         "(void)tdm_exchange_acq_rel_u64(")]),
+    ("lock/robust_ticket.h", "tdm_robust_ticket_unlock_slow_", "wake, then lose it", [
+        ("tdm_store_relaxed_u64(&lock->owner, TDM_OWNER_LOST_);", "after",
+         "tdm_event_notify(&tdm_robust_ticket_seat_(lock, k)->turn);")]),
+
     ("lock/seq.h", "tdm_seq_put_", "store, then begin", [
         ("tdm_words_store_(words, value, size);", "before", "tdm_seq_write_begin(seq);")]),
     ("lock/seq.h", "tdm_seq_put_", "end, then store", [

@@ -18,8 +18,9 @@
 //            sleeping.
 // Callers    Everything from any thread of any process that maps it for writing; not from signal
 //            handlers. Who locks unlocks.
-// Order      First come, first served: who has drawn its ticket before another one asks is served
-//            before it. A waiter that gave up or died is passed over.
+// Order      First come, first served: who queues already when another one asks is served before
+//            it. Queueing is a few steps without waiting, and two who are at it at once come in
+//            either order. A waiter that gave up or died is passed over.
 //
 // Edges
 //   E1  Giving up (RMW, release) with the claim of the next (CAS, acquire).
@@ -29,12 +30,15 @@
 //       one word the later one reads what the earlier one wrote: either the ticket is seen, or its
 //       owner sees the word as it is afterwards. Likewise a waiter that gives up: its ticket is
 //       gone before its RMW (release), and either who unlocks (acquire) passes it over, or it sees
-//       the lock free and wakes the next.
+//       the lock free and wakes the next. Who looks whether it is the first has loaded the word
+//       (acquire): what RMWs before its own one said, it sees, and so passes nobody over, nor
+//       waits for one who is gone.
 //   E4  A ticket (release), after the generation of whose it is, with a look at it (acquire).
 //       Wake-ups: sync/event.h.
 //
 // Crashes
-//   C1  Death of a holder: taken over by the first in the queue, with TDM_OWNER_DIED.
+//   C1  Death of a holder: taken over by the first in the queue, with TDM_OWNER_DIED. It may have
+//       died after it took QUEUED away and before it looked again, so who takes over says QUEUED.
 //   C2  Death with a ticket drawn, before or after it is noted: a number is missing, or a ticket of
 //       the dead is taken away by who waits behind it.
 //   C3  Death between unlocking and waking, or of the one who was woken: the next one finds out at
@@ -265,11 +269,12 @@ tdm_function enum tdm_status tdm_robust_ticket_attempt_(void *context)
 	const uint64_t queued = TDM_ROBUST_TICKET_QUEUED_;
 	bool ask = wait->ask;
 	wait->ask = false;
-	uint64_t word = tdm_load_relaxed_u64(&wait->lock->owner);
-	uint64_t holder = word & ~(queued | TDM_OWNER_INCONSISTENT_);
-	if ((word & ~queued) == TDM_OWNER_LOST_)
+	uint64_t word = tdm_load_acquire_u64(&wait->lock->owner); // E3, pairs with queue
+	uint64_t state = word & ~queued;
+	uint64_t holder = state & ~TDM_OWNER_INCONSISTENT_;
+	if (state == TDM_OWNER_LOST_)
 		return TDM_NOT_RECOVERABLE;
-	if (holder != TDM_OWNER_FREE_) {
+	if (state != TDM_OWNER_FREE_) {
 		uint64_t index = holder & TDM_OWNER_INDEX_MASK_;
 		if ((holder & TDM_OWNER_STATE_MASK_) != 0 || index == 0 ||
 		    index > self->table.seat_count)
@@ -290,7 +295,7 @@ tdm_function enum tdm_status tdm_robust_ticket_attempt_(void *context)
 	}
 	if (before.ticket != 0)
 		return TDM_BUSY;
-	if (holder == TDM_OWNER_FREE_)
+	if (state == TDM_OWNER_FREE_)
 		return tdm_cas_strong_acquire_relaxed_u64(&wait->lock->owner, &word,
 							  wait->mine | (word & queued))
 			   ? TDM_OK // E1, pairs with unlock
@@ -298,9 +303,11 @@ tdm_function enum tdm_status tdm_robust_ticket_attempt_(void *context)
 	enum tdm_status dead = tdm_owner_dead_(&self->table, holder); // E2
 	if (dead != TDM_OK)
 		return dead;
+	// Said first, so that the CAS does not fail because somebody else says it.
+	tdm_fetch_or_relaxed_u64(&wait->lock->owner, queued);
+	word = state | queued;
 	return tdm_cas_strong_relaxed_relaxed_u64(&wait->lock->owner, &word,
-						  wait->mine | TDM_OWNER_INCONSISTENT_ |
-						      (word & queued))
+						  wait->mine | TDM_OWNER_INCONSISTENT_ | queued)
 		   ? TDM_OWNER_DIED
 		   : TDM_BUSY;
 }
@@ -324,6 +331,7 @@ tdm_cold enum tdm_status tdm_robust_ticket_queue_(struct tdm_robust_ticket *lock
 	for (uint32_t i = 0; i < TDM_RETRIES_ && used <= self->index; i++)
 		if (tdm_cas_weak_relaxed_relaxed_u32(&lock->used, &used, self->index + 1))
 			break;
+	tdm_store_relaxed_u64(&seat->ticket, 0); // of one who died in this seat: it stays dead
 	tdm_store_relaxed_u64(&seat->generation, self->generation);
 	wait.ticket = tdm_fetch_add_relaxed_u64(&lock->drawn, 1) + 1;
 	tdm_store_release_u64(&seat->ticket, wait.ticket);                 // E4
@@ -332,6 +340,11 @@ tdm_cold enum tdm_status tdm_robust_ticket_queue_(struct tdm_robust_ticket *lock
 	enum tdm_status status =
 	    tdm_event_await(&seat->turn, &patience, deadline_ns, TDM_BUSY,
 			    tdm_robust_ticket_attempt_, tdm_robust_ticket_idle_, &wait);
+	if (status == TDM_TIMED_OUT) { // or who always comes late would never hear of a death
+		wait.ask = true;
+		status = tdm_robust_ticket_attempt_(&wait);
+		status = status == TDM_BUSY ? TDM_TIMED_OUT : status;
+	}
 	tdm_store_relaxed_u64(&seat->ticket, 0);
 	if (status != TDM_OK && status != TDM_OWNER_DIED) {
 		int saved = errno;
@@ -382,7 +395,7 @@ tdm_cold enum tdm_status tdm_robust_ticket_unlock_slow_(struct tdm_robust_ticket
 // ---------------------------------------------------------------------------------------------
 // Locking
 
-// Tells ThreadSanitizer how it ended.
+// Tells ThreadSanitizer how it ended. E2 came while it looked away: once more for it.
 tdm_inline enum tdm_status tdm_robust_ticket_ended_(struct tdm_robust_ticket *lock, unsigned tsan,
 						    enum tdm_status status)
 {
@@ -390,6 +403,8 @@ tdm_inline enum tdm_status tdm_robust_ticket_ended_(struct tdm_robust_ticket *lo
 		tdm_tsan_forget_(lock);
 	bool held = status == TDM_OK || status == TDM_OWNER_DIED;
 	tdm_tsan_locked_(lock, held ? tsan : TDM_TSAN_TRY_ | TDM_TSAN_FAILED_);
+	if (TDM_UNDER_TSAN && status == TDM_OWNER_DIED)
+		(void)tdm_load_acquire_u32(&tdm_process_.exits);
 	return status;
 }
 
