@@ -223,6 +223,29 @@ static const char *audit(void *unused, bool completed)
 	return survivors_write(lost);
 }
 
+// --- beside a writer that is stopped, and alive ---
+
+static const char *audit_beside(void *unused, bool completed)
+{
+	struct item item = make(0);
+	(void)unused;
+	(void)completed;
+	enum tdm_status status = value_try_read(world.value, &item);
+	if (status != TDM_OK && (KEEPS || status != TDM_BUSY))
+		return "there is no value";
+	return status != TDM_OK || is_whole(&item) ? NULL : "a value is torn";
+}
+
+static const char *has_written(void *unused)
+{
+	struct item item = make(0);
+	(void)unused;
+	return value_try_read(world.value, &item) == TDM_OK && is_whole(&item) &&
+		       item.words[0] == FIRST
+		   ? NULL
+		   : "what was written is not there";
+}
+
 // ---------------------------------------------------------------------------------------------
 
 static uint64_t kills;
@@ -267,6 +290,14 @@ static void run_all(void)
 	tap_case("neither does a second death on what the first one left");
 	die_in_pairs(1, getenv("TANDEM_SOAK") != NULL ? 1 : 5);
 	tap_note("%" PRIu64 " kills", kills);
+
+	tap_case(
+	    KEEPS ? "beside a writer that is stopped anywhere there is a value"
+		  : "beside a writer that is stopped anywhere a value is whole, or there is none");
+	static const struct crash_case stop = {"stop: write", set_up,       writes,
+					       NULL,          audit_beside, tear_down};
+	world.took_over = world.halfway = false;
+	(void)crash_must_hold_stopped(&stop, has_written, 1);
 }
 
 #endif
