@@ -16,6 +16,7 @@
 #include "tandem/ring/work.h"
 #include "tandem/shm/participant.h"
 #include "tandem/shm/segment.h"
+#include "tandem/sync/barrier.h"
 #include "tandem/sync/event.h"
 #include "tandem/sync/semaphore.h"
 
