@@ -98,6 +98,36 @@ SWAPS = [
     ("shm/participant.h", "tdm_table_reap_", "reap without a second look", [
         ("if (tdm_load_relaxed_u32(&seat->dirty) != 0) {", "becomes", "{")]),
 
+    ("lock/rw.h", "tdm_rw_open_", "hand on, then open", [
+        ("tdm_store_release_u32(&rw->serving, ticket + 1);", "before",
+         "tdm_fetch_add_release_u64(")]),
+    ("lock/rw.h", "tdm_rw_open_", "notify, then open", [
+        ("tdm_event_notify(&rw->opened);", "before", "tdm_fetch_add_release_u64(")]),
+    ("lock/rw.h", "tdm_rw_open_", "notify, then hand on", [
+        ("tdm_event_notify(&rw->turn[(ticket + 1) % TDM_RW_TURNS_]);", "before",
+         "tdm_store_release_u32(")]),
+    ("lock/rw.h", "tdm_rw_read_unlock", "notify, then leave", [
+        ("tdm_event_notify(&rw->left);", "before", "tdm_fetch_add_release_u32(")]),
+
+    ("lock/robust_rw.h", "tdm_robust_rw_lower_", "notify, then leave", [
+        ("tdm_event_notify(&rw->left);", "before", "tdm_store_release_u64(")]),
+    ("lock/robust_rw.h", "tdm_robust_rw_open_gate_", "notify, then open", [
+        ("tdm_event_notify(&rw->opened);", "before", "if ((gate & 1) != 0)")]),
+    ("lock/robust_rw.h", "tdm_robust_rw_go_", "go, then open", [
+        ("tdm_robust_rw_open_gate_(rw);", "after",
+         "tdm_store_release_u64(&rw->owner, TDM_OWNER_FREE_);")]),
+    ("lock/robust_rw.h", "tdm_robust_rw_say_waits_", "notify, then say it", [
+        ("tdm_event_notify(&wait->rw->left);", "before",
+         "tdm_store_release_u64(&seat->flag, flag);")]),
+    ("lock/robust_rw.h", "tdm_robust_rw_look_", "clear whatever flag is there", [
+        ("!tdm_cas_strong_relaxed_relaxed_u64(&seat->flag, &flag, 0)", "becomes",
+         "(tdm_store_relaxed_u64(&seat->flag, 0), false)")]),
+    ("lock/robust_rw.h", "tdm_robust_rw_write_unlock", "go, then be outside", [
+        ("tdm_store_relaxed_u32(&rw->inside, 0);", "after", "tdm_robust_rw_go_(rw);")]),
+    ("lock/robust_rw.h", "tdm_robust_rw_downgrade", "be outside, then read", [
+        ("tdm_store_relaxed_u64(&tdm_robust_rw_seat_(rw, self->index)->flag, "
+         "tdm_robust_rw_name_(self) | 1);", "after", "tdm_robust_rw_go_(rw);")]),
+
     ("ring/spsc.h", "tdm_spsc_init_at_", "ready, then empty", [
         ("tdm_slots_ready_(&tdm_spsc_layout_, span);", "before", "for (uint64_t i = 0")]),
     ("ring/spsc.h", "tdm_spsc_producer_attach_", "the head, then the role", [

@@ -16,6 +16,12 @@ static uint32_t spins_before_parking;
 #include "../support/broken/rw_phases.h"
 
 static struct tdm_rw *rw;
+
+// rw_checked.c
+extern struct tdm_rw *checked_rw;
+struct tdm_rw *checked_rw;
+void checked_read_once(void);
+
 static uint32_t left, right; // the pair
 static uint32_t writes;      // that happened, counted under the lock
 static uint32_t expected[EXPLORE_THREADS];
@@ -31,6 +37,7 @@ static void setup_at(uint32_t ticket)
 	(void)tdm_fence_register_();
 	explore_ignore(&tdm_fence_state_, sizeof(tdm_fence_state_));
 	rw = explore_memory(sizeof(*rw));
+	checked_rw = rw;
 	explore_name(&rw->in, sizeof(rw->in), "in");
 	explore_name(&rw->out, sizeof(rw->out), "out");
 	explore_name(&rw->next, sizeof(rw->next), "next");
@@ -383,6 +390,10 @@ static const struct explore_case cases[] = {
     {.name = "a writer that becomes a reader, and a reader",
      .setup = setup,
      .threads = {downgrade, read_once},
+     .finish = unlocked_by_now},
+    {.name = "two readers of a checking build",
+     .setup = setup,
+     .threads = {checked_read_once, checked_read_once},
      .finish = unlocked_by_now},
 
     {.name = "broken: phases of one bit, where writers give up",

@@ -29,8 +29,9 @@
 //       (acquire): the writer overwrites nothing that is still being read.
 //   E3  A reader raises its flag (RMW) and then looks at the gate; a writer closes the gate (store)
 //       and then looks at the flags. All four are seq_cst: one of the two sees the other.
-//   E4  A waiting reader's phase (relaxed), stored before the flag that says it waits (release),
-//       with the writer's look at the flag (acquire) and then at the phase.
+//   E4  A waiting reader's phase (store, release) with the writer's look at it (acquire), after the
+//       look at the flag, which may be older: what the reader read before it came to wait is over.
+//   E5  The creator's store of the tag (release) with open's load (acquire): it is complete.
 //   Between writers: lock/owner.h E1, E2. Wake-ups: sync/event.h.
 //
 // Crashes
@@ -172,7 +173,7 @@ tdm_function enum tdm_status tdm_robust_rw_object_init_(struct tdm_span span,
 	tdm_store_relaxed_u32(&rw->inside, 0);
 	tdm_store_relaxed_u64(&rw->gate, 0);
 	tdm_store_relaxed_u64(&rw->owner, TDM_OWNER_FREE_);
-	tdm_store_release_u64(&rw->tag, TDM_ROBUST_RW_TAG_);
+	tdm_store_release_u64(&rw->tag, TDM_ROBUST_RW_TAG_); // E5, pairs with open
 	return TDM_OK;
 }
 
@@ -210,7 +211,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_robust_rw_open(struct tdm_span sp
 	    TDM_RETYPE(uintptr_t, span.base) % TDM_CACHE_LINE != 0)
 		return TDM_INVALID;
 	struct tdm_robust_rw *found = TDM_AT_(struct tdm_robust_rw, span.base, 0);
-	uint64_t tag = tdm_load_acquire_u64(&found->tag);
+	uint64_t tag = tdm_load_acquire_u64(&found->tag); // E5, pairs with init
 	if (tag == 0)
 		return TDM_NOT_INITIALIZED;
 	if ((tag ^ TDM_ROBUST_RW_TAG_) >> 32 != 0)
@@ -367,8 +368,8 @@ tdm_function void tdm_robust_rw_say_waits_(struct tdm_robust_rw_wait_ *wait, uin
 	struct tdm_robust_rw_seat *seat = tdm_robust_rw_seat_(wait->rw, wait->self->index);
 	uint64_t flag = tdm_robust_rw_name_(wait->self) | TDM_ROBUST_RW_WAITS_ | 1;
 	wait->gate = gate;
-	tdm_store_relaxed_u64(&seat->phase, gate);
-	tdm_store_release_u64(&seat->flag, flag); // E4, pairs with look
+	tdm_store_release_u64(&seat->phase, gate); // E4, pairs with reads
+	tdm_store_release_u64(&seat->flag, flag);  // E2, pairs with look
 	tdm_event_notify(&wait->rw->left);
 }
 
@@ -522,7 +523,7 @@ tdm_inline bool tdm_robust_rw_reads_(const struct tdm_robust_rw_wait_ *wait,
 	if ((flag & TDM_ROBUST_RW_WAITS_) == 0)
 		return true;
 	return wait->preference != TDM_RW_WRITERS &&
-	       tdm_load_relaxed_u64(&seat->phase) != wait->gate;
+	       tdm_load_acquire_u64(&seat->phase) != wait->gate; // E4, pairs with say_waits
 }
 
 // Looks at the seats from the one where somebody read last time: behind a closed gate, none becomes
@@ -534,7 +535,7 @@ tdm_function enum tdm_status tdm_robust_rw_look_(struct tdm_robust_rw_wait_ *wai
 		struct tdm_robust_rw_seat *seat = tdm_robust_rw_seat_(wait->rw, wait->seat);
 		if (wait->reads && wait->seat == wait->self->index)
 			continue;
-		uint64_t flag = tdm_load_seq_cst_u64(&seat->flag); // E2, E3, E4
+		uint64_t flag = tdm_load_seq_cst_u64(&seat->flag); // E2, E3
 		if (!tdm_robust_rw_reads_(wait, seat, flag))
 			continue;
 		if (!wait->ask)
