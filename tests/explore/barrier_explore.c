@@ -138,6 +138,46 @@ static void robust_third_comes(void)
 	robust(2, 2);
 }
 
+static void robust_one_of_two(void)
+{
+	robust(1, 2);
+}
+
+static void robust_second_comes(void)
+{
+	robust(1, 1);
+}
+
+static void fence(void)
+{
+	struct tdm_barrier_shm *shm = (struct tdm_barrier_shm *)(void *)segment->barrier;
+	tdm_store_relaxed_u32(&shm->changed.word, TDM_EVENT_FENCED_);
+}
+
+static void robust_two_fenced(void)
+{
+	robust(2, 2);
+	fence();
+}
+
+static void robust_one_of_two_fenced(void)
+{
+	robust(1, 2);
+	fence();
+}
+
+// Thread 1 has not joined yet, although it has the seat's lock byte.
+static void robust_one_joined(void)
+{
+	robust(2, 1);
+}
+
+static void robust_broken_one_joined(void)
+{
+	robust(1, 1);
+	EXPLORE_CHECK(ok(tdm_barrier_party_abort(&parties[0])), "it is broken");
+}
+
 // Numbers wrap around.
 static void robust_wraps(void)
 {
@@ -307,6 +347,39 @@ static void party_detaches(void)
 {
 	serials[explore_thread()]++; // it may complete a phase, and is not told
 	EXPLORE_CHECK(ok(tdm_barrier_party_detach(&parties[explore_thread()])), "a party goes");
+}
+
+static void party_writes_and_detaches(void)
+{
+	written[0][explore_thread()] = 1;
+	party_detaches();
+}
+
+// Nobody else arrives: one has to go.
+static void party_wait_for_going(void)
+{
+	EXPLORE_CHECK(ok(party_wait_until(TDM_FOREVER, true)), "who goes is not waited for");
+	EXPLORE_CHECK(written[0][1] == 1, "what was done before going is seen");
+}
+
+// As joining does it: the seat moves on, and only then its holder is seen.
+static void join_and_attach(void)
+{
+	struct tdm_participant *self = &participants[explore_thread()];
+	self->generation =
+	    tdm_fetch_add_release_u64(&segment->seats[self->index].generation, 1) + 1;
+	attach(explore_thread());
+}
+
+static void party_joins_and_waits(void)
+{
+	join_and_attach();
+	party_wait();
+}
+
+static void party_resets(void)
+{
+	EXPLORE_CHECK(ok(tdm_barrier_party_reset(&parties[explore_thread()])), "it is reset");
 }
 
 static void party_aborts(void)
@@ -554,6 +627,30 @@ static const struct explore_case cases[] = {
      .threads = {party_wait_beside, party_wait_beside, party_comes},
      .flags = EXPLORE_TIME_PASSES,
      .random = 100000},
+    {.name = "robust: a second one comes",
+     .setup = robust_second_comes,
+     .threads = {party_wait_beside, party_comes},
+     .flags = EXPLORE_TIME_PASSES},
+    {.name = "robust: who has just joined is alive",
+     .setup = robust_one_joined,
+     .threads = {party_wait, party_joins_and_waits},
+     .random = 50000},
+    {.name = "robust: who has just joined is alive for who resets",
+     .setup = robust_broken_one_joined,
+     .threads = {party_resets, join_and_attach},
+     .finish = robust_again},
+    {.name = "robust: fenced: two parties, one phase",
+     .setup = robust_two_fenced,
+     .threads = {party_wait, party_wait},
+     .finish = robust_again},
+    {.name = "robust: one goes away",
+     .setup = robust_one_of_two,
+     .threads = {party_wait_for_going, party_writes_and_detaches},
+     .finish = robust_again},
+    {.name = "robust: fenced: one goes away",
+     .setup = robust_one_of_two_fenced,
+     .threads = {party_wait_for_going, party_writes_and_detaches},
+     .finish = robust_again},
     {.name = "broken: robust: no read-modify-write before the look",
      .setup = robust_two,
      .threads = {broken_party_waits, broken_party_waits},

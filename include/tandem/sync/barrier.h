@@ -24,12 +24,12 @@
 //
 // Edges
 //   E1  Plain: arriving (RMW, release) with the last one's RMW (acquire), which the release
-//       sequence leads to: what each did before it arrived. Robust: a word's store (release) with
-//       the load (acquire) of who completes the phase.
+//       sequence leads to: what each did before it arrived. Robust: a word's store (release), also
+//       detach's, with the load (acquire) of who completes the phase.
 //   E2  The RMW that completes a phase (release) with the load (acquire) of those who wait: so what
 //       each did before it arrived is visible to each after the phase.
-//   E3  Plain: leaving a broken phase (RMW, release) with reset's load (acquire): what those did
-//       who have noticed.
+//   E3  Plain: arriving (RMW, release) with reset's load (acquire): what those did before who were
+//       inside when it broke.
 //   E4  Robust: each who arrives, or detaches, changes nothing in the state, but by an RMW (acq_rel)
 //       after its word's store and before it looks at the others' words. Of two such RMWs the later
 //       one reads what the earlier one wrote: so who comes last sees that all have arrived.
@@ -141,8 +141,7 @@ tdm_cold enum tdm_status tdm_barrier_give_up_(struct tdm_barrier *barrier, uint3
 		if ((state & TDM_BARRIER_INSIDE_) == 0)
 			return TDM_CORRUPT;
 		uint64_t next = (state | TDM_BARRIER_BROKEN_) - 1;
-		if (tdm_cas_strong_release_relaxed_u64(&barrier->state, &state,
-						       next)) { // E3, pairs with reset
+		if (tdm_cas_strong_relaxed_relaxed_u64(&barrier->state, &state, next)) {
 			bool broken = (state & TDM_BARRIER_BROKEN_) != 0;
 			if (!broken || (next & TDM_BARRIER_INSIDE_) == 0)
 				tdm_event_notify(&barrier->changed);
@@ -221,7 +220,7 @@ tdm_function enum tdm_status tdm_barrier_abort(struct tdm_barrier *barrier)
 tdm_function enum tdm_status tdm_barrier_reset_attempt_(void *context)
 {
 	struct tdm_barrier *barrier = TDM_CAST(struct tdm_barrier *, context);
-	uint64_t state = tdm_load_acquire_u64(&barrier->state); // E3, pairs with give_up
+	uint64_t state = tdm_load_acquire_u64(&barrier->state); // E3, pairs with arrive
 	if ((state & TDM_BARRIER_BROKEN_) == 0)
 		return TDM_OK;
 	return (state & TDM_BARRIER_INSIDE_) == 0 &&
@@ -525,7 +524,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_barrier_party_detach(struct tdm_b
 	if (status != TDM_OK)
 		return status;
 	bool serial;
-	tdm_store_release_u64(&party->words[party->self->index], 0);
+	tdm_store_release_u64(&party->words[party->self->index], 0);      // E1, pairs with scan
 	uint64_t state = tdm_fetch_or_acq_rel_u64(&party->shm->state, 0); // E4
 	(void)tdm_barrier_decide_(party, tdm_barrier_number_(state), false, &serial);
 	party->self->attached--;
@@ -599,7 +598,7 @@ tdm_barrier_party_wait_until(struct tdm_barrier_party *party, uint64_t deadline_
 		if (status != TDM_OK)
 			return status;
 	}
-	uint64_t state = tdm_load_acquire_u64(&shm->state); // E2, pairs with decide
+	uint64_t state = tdm_load_relaxed_u64(&shm->state);
 	uint64_t phase = tdm_barrier_number_(state);
 	if ((state & TDM_BARRIER_STOPPED_) != 0)
 		return TDM_BROKEN;
