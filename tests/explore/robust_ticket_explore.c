@@ -131,6 +131,14 @@ static void held_in_order(void)
 	watched = true;
 }
 
+// The first thread took it over and has not repaired.
+static void held_unrepaired(void)
+{
+	fresh();
+	tdm_store_relaxed_u64(&lock->owner,
+			      tdm_owner_of_(&participants[0]) | TDM_OWNER_INCONSISTENT_);
+}
+
 // The seat of the second thread was that of another one, who died in the queue.
 static void held_behind_the_dead(void)
 {
@@ -308,6 +316,18 @@ static void give_up(void)
 			  (status == TDM_OK ? TDM_OK : TDM_NOT_RECOVERABLE),
 		      "unrepaired it is lost");
 	done[explore_thread()]++;
+}
+
+static void lose(void)
+{
+	EXPLORE_CHECK(tdm_robust_ticket_unlock(lock, self()) == TDM_NOT_RECOVERABLE,
+		      "unrepaired it is lost");
+}
+
+static void hear_of_loss(void)
+{
+	EXPLORE_CHECK(tdm_robust_ticket_lock(lock, self()) == TDM_NOT_RECOVERABLE,
+		      "who queues hears that it is lost");
 }
 
 static enum tdm_status unlock_brokenly(struct tdm_robust_ticket *broken, struct tdm_participant *me)
@@ -535,6 +555,9 @@ static const struct explore_case cases[] = {
      .deaths = 1,
      .flags = EXPLORE_TIME_PASSES,
      .random = 50000},
+    {.name = "it is lost while another one queues",
+     .setup = held_unrepaired,
+     .threads = {lose, hear_of_loss}},
 
     {.name = "broken: QUEUED taken away without looking again",
      .setup = held,

@@ -403,8 +403,8 @@ tdm_inline enum tdm_status tdm_robust_ticket_ended_(struct tdm_robust_ticket *lo
 		tdm_tsan_forget_(lock);
 	bool held = status == TDM_OK || status == TDM_OWNER_DIED;
 	tdm_tsan_locked_(lock, held ? tsan : TDM_TSAN_TRY_ | TDM_TSAN_FAILED_);
-	if (TDM_UNDER_TSAN && status == TDM_OWNER_DIED)
-		(void)tdm_load_acquire_u32(&tdm_process_.exits);
+	if (TDM_SEAM_TSAN_MUTEX && status == TDM_OWNER_DIED)
+		(void)tdm_load_acquire_u32(&tdm_process_.exits); // E2
 	return status;
 }
 
