@@ -30,9 +30,10 @@
 //       each did before it arrived is visible to each after the phase.
 //   E3  Plain: arriving (RMW, release) with reset's load (acquire): what those did before who were
 //       inside when it broke.
-//   E4  Robust: each who arrives, or detaches, changes nothing in the state, but by an RMW (acq_rel)
-//       after its word's store and before it looks at the others' words. Of two such RMWs the later
-//       one reads what the earlier one wrote: so who comes last sees that all have arrived.
+//   E4  Robust: each who arrives, or detaches, changes nothing in the state, but by an RMW (release)
+//       after its word's store; then it loads the state (acquire), and looks at the others' words. Of
+//       two such RMWs the later one reads what the earlier one wrote: so who comes last sees that
+//       all have arrived.
 //   E5  Robust: attach's RMW (release) after its word's store with the loads (acquire) of the
 //       state: who completes a phase either counts the new party, or its CAS fails because the
 //       state has changed since.
@@ -403,7 +404,7 @@ tdm_function enum tdm_status tdm_barrier_decide_(const struct tdm_barrier_party 
 {
 	struct tdm_barrier_shm *shm = party->shm;
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
-		uint64_t state = tdm_load_acquire_u64(&shm->state); // E2, E5, pair with below
+		uint64_t state = tdm_load_acquire_u64(&shm->state); // E2, E4, E5
 		enum tdm_status ended = tdm_barrier_ended_(state, phase);
 		if (ended != TDM_BUSY)
 			return ended;
@@ -525,7 +526,7 @@ tdm_nodiscard tdm_function enum tdm_status tdm_barrier_party_detach(struct tdm_b
 		return status;
 	bool serial;
 	tdm_store_release_u64(&party->words[party->self->index], 0);      // E1, pairs with scan
-	uint64_t state = tdm_fetch_or_acq_rel_u64(&party->shm->state, 0); // E4
+	uint64_t state = tdm_fetch_or_release_u64(&party->shm->state, 0); // E4
 	(void)tdm_barrier_decide_(party, tdm_barrier_number_(state), false, &serial);
 	party->self->attached--;
 	party->shm = TDM_NULL;
@@ -605,7 +606,7 @@ tdm_barrier_party_wait_until(struct tdm_barrier_party *party, uint64_t deadline_
 	// E1, pairs with scan
 	tdm_store_release_u64(&party->words[party->self->index],
 			      tdm_barrier_word_(party, phase + 1));
-	(void)tdm_fetch_or_acq_rel_u64(&shm->state, 0); // E4
+	(void)tdm_fetch_or_release_u64(&shm->state, 0); // E4
 	return tdm_barrier_stay_until_(party, phase, deadline_ns, serial);
 }
 
