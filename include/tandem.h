@@ -17,6 +17,7 @@
 #include "tandem/shm/participant.h"
 #include "tandem/shm/segment.h"
 #include "tandem/sync/barrier.h"
+#include "tandem/sync/condvar.h"
 #include "tandem/sync/event.h"
 #include "tandem/sync/semaphore.h"
 
