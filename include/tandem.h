@@ -6,6 +6,7 @@
 #include "tandem/atomic.h"
 #include "tandem/lock/mutex.h"
 #include "tandem/lock/robust_rw.h"
+#include "tandem/lock/robust_ticket.h"
 #include "tandem/lock/rw.h"
 #include "tandem/lock/seq.h"
 #include "tandem/lock/snapshot.h"
