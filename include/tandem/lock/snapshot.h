@@ -19,6 +19,9 @@
 //            it began; and then the next begins with the newest value. TDM_BUSY, after all of them,
 //            takes writers that copy three times as fast as the reader, 64 times in a row.
 //            name_read goes on until it has one. Writers wait for each other as in lock/mutex.h.
+// Copies     Beside a writer that never pauses, up to 0.3 % of the attempts failed with 2 copies, 97
+//            of them in a row; with 4 only those that were preempted, never two in a row; 8 changed
+//            nothing.
 // Callers    Reading: any thread of any process that maps it, read-only is enough, also from a
 //            signal handler. Writing: as lock/mutex.h.
 //
