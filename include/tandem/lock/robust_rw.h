@@ -36,7 +36,8 @@
 //
 // Crashes
 //   C1  Death of a reader, anywhere: its flag names it. A writer that waits for it asks, and clears
-//       exactly that flag. Nothing is in doubt.
+//       exactly that flag. Nothing is in doubt. With TDM_RW_WRITERS, one that died waiting leaves
+//       a flag that keeps nobody out, for whoever has its seat next.
 //   C2  Death of a writer inside: exactly one of the others gets the lock *for writing* with
 //       TDM_OWNER_DIED, also if it asked to read: readers alone must not wait for ever for a writer
 //       that may never come. It repairs, calls tdm_robust_rw_make_consistent, and unlocks for
