@@ -31,7 +31,6 @@ static int written[PHASES][EXPLORE_THREADS]; // before the thread arrived for th
 static enum tdm_status ends[EXPLORE_THREADS][PHASES]; // how that ended
 static unsigned rounds[EXPLORE_THREADS];              // that have ended
 static unsigned serials[EXPLORE_THREADS];
-static int came_first; // plain: a race, if the phase ends without the one who came
 
 static bool ok(enum tdm_status status)
 {
@@ -393,24 +392,16 @@ static void party_aborts_and_resets(void)
 	EXPLORE_CHECK(ok(tdm_barrier_party_reset(&parties[explore_thread()])), "it is reset");
 }
 
-// Who comes while a phase is under way holds it up.
+// Who comes while a phase is under way holds it up: it arrives in that one.
 static void party_comes(void)
 {
+	struct tdm_barrier_party *party = &parties[explore_thread()];
 	attach(explore_thread());
-	uint64_t state = tdm_load_relaxed_u64(&parties[explore_thread()].shm->state);
-	if (tdm_barrier_number_(state) == 0)
-		came_first = 1;
-	EXPLORE_CHECK(
-	    is_end(tdm_barrier_party_wait_until(&parties[explore_thread()], soon(), NULL)),
-	    "it ends");
-}
-
-static void party_wait_beside(void)
-{
-	enum tdm_status status = party_wait_until(TDM_FOREVER, true);
-	EXPLORE_CHECK(is_end(status), "it ends");
-	if (ok(status))
-		written[PHASES - 1][explore_thread()] = came_first;
+	bool first = tdm_barrier_number_(tdm_load_relaxed_u64(&party->shm->state)) == 0;
+	EXPLORE_CHECK(is_end(tdm_barrier_party_wait_until(party, soon(), NULL)), "it ends");
+	uint64_t word = tdm_load_relaxed_u64(&party->words[explore_thread()]);
+	EXPLORE_CHECK(!first || tdm_barrier_arrived_(word, 0),
+		      "nobody passes who was not waited for");
 }
 
 static void broken_party_waits(void)
@@ -624,12 +615,12 @@ static const struct explore_case cases[] = {
      .random = 50000},
     {.name = "robust: a third one comes",
      .setup = robust_third_comes,
-     .threads = {party_wait_beside, party_wait_beside, party_comes},
+     .threads = {party_wait_if_whole, party_wait_if_whole, party_comes},
      .flags = EXPLORE_TIME_PASSES,
      .random = 100000},
     {.name = "robust: a second one comes",
      .setup = robust_second_comes,
-     .threads = {party_wait_beside, party_comes},
+     .threads = {party_wait_if_whole, party_comes},
      .flags = EXPLORE_TIME_PASSES},
     {.name = "robust: who has just joined is alive",
      .setup = robust_one_joined,

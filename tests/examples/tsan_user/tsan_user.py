@@ -48,7 +48,7 @@ def main():
             problems += [f"{way} was not gone" for way in WAYS if way not in said]
             mistakes = len([line for line in said if re.match("mistake .* was reported", line)])
             if mistakes != MISTAKES:
-                problems.append(f"{mistakes} mistakes with locks were reported")
+                problems.append(f"{mistakes} mistakes with them were reported")
         tap.case(sentence, problems)
     tap.done()
 
