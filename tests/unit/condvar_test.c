@@ -204,8 +204,8 @@ static void test_deadlines(void)
 		     TDM_TIMED_OUT);
 	CHECK_EQ_U64(waits, 0);
 	uint64_t latest_ns = TDM_FOREVER;
-	for (int i = 0; i < 20 && latest_ns > 1000000; i++) {
-		uint64_t deadline_ns = tdm_deadline_after_ns(10000000);
+	for (int i = 0; i < 100 && latest_ns > 1000000; i++) {
+		uint64_t deadline_ns = tdm_deadline_after_ns(5000000);
 		CHECK_STATUS(
 		    tdm_condvar_wait_until(&scene->condvar, &scene->mutex, self, deadline_ns),
 		    TDM_TIMED_OUT);

@@ -20,8 +20,8 @@
 //            handlers. Who locks unlocks.
 //
 // Edges
-//   E1, E2 are the owner's (lock/owner.h): all that was done under the lock, before it was given up
-//       or its holder died, is visible to the next. Wake-ups: sync/event.h.
+//   The owner's (lock/owner.h): all that was done under the lock, before it was given up or its
+//   holder died, is visible to the next. Wake-ups: sync/event.h.
 //
 // Crashes
 //   C1  Death of a holder: as above. The one who was granted the lock and died before it could do
@@ -223,7 +223,7 @@ tdm_inline void tdm_mutex_wake_(struct tdm_mutex *mutex)
 		tdm_event_notify_one(&mutex->freed);
 }
 
-// Tells ThreadSanitizer how it ended. E2 came while it looked away: once more for it.
+// Tells ThreadSanitizer how it ended.
 tdm_inline enum tdm_status tdm_mutex_ended_(struct tdm_mutex *mutex, unsigned tsan,
 					    enum tdm_status status)
 {
@@ -231,8 +231,8 @@ tdm_inline enum tdm_status tdm_mutex_ended_(struct tdm_mutex *mutex, unsigned ts
 		tdm_tsan_forget_(mutex);
 	bool held = status == TDM_OK || status == TDM_OWNER_DIED;
 	tdm_tsan_locked_(mutex, held ? tsan : TDM_TSAN_TRY_ | TDM_TSAN_FAILED_);
-	if (TDM_SEAM_TSAN_MUTEX && status == TDM_OWNER_DIED)
-		(void)tdm_load_acquire_u32(&tdm_process_.exits); // E2
+	if (status == TDM_OWNER_DIED)
+		tdm_tsan_saw_death_();
 	return status;
 }
 

@@ -7,8 +7,8 @@
 //
 // Edges
 //   E1  Giving up (store, release) with the claim of the next (CAS, acquire).
-//   E2  Between the dead and who takes over stands the look at the dead (shm/participant.h E1 to
-//       E3): all that they did is visible. The CAS needs no order.
+//   Between the dead and who takes over stands the look at the dead (shm/participant.h), and all
+//   that they did is visible. The CAS needs no order.
 //
 // Crashes
 //   C1  Death before the claim: nothing happened. After it, whatever was done meanwhile: the word
@@ -124,7 +124,7 @@ tdm_function enum tdm_status tdm_owner_contend_(tdm_atomic_u64 *word, uint64_t m
 		return TDM_DEADLOCK;
 	if (!ask)
 		return TDM_BUSY;
-	enum tdm_status dead = tdm_owner_dead_(&self->table, seen & ~TDM_OWNER_STATE_MASK_); // E2
+	enum tdm_status dead = tdm_owner_dead_(&self->table, seen & ~TDM_OWNER_STATE_MASK_);
 	if (dead != TDM_OK)
 		return dead;
 	return tdm_cas_strong_relaxed_relaxed_u64(word, &seen, mine | TDM_OWNER_INCONSISTENT_)

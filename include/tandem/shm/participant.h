@@ -52,6 +52,7 @@
 #include "../base/config.h"
 #include "../base/fence.h"
 #include "../base/object.h"
+#include "../base/sanitizer.h"
 #include "../base/status.h"
 
 TDM_BEGIN_DECLS
@@ -399,6 +400,14 @@ tdm_function enum tdm_status tdm_table_dead_(const struct tdm_table *table, uint
 tdm_function enum tdm_status tdm_owner_dead_(const struct tdm_table *table, uint64_t owner)
 {
 	return tdm_table_dead_(table, TDM_CAST(uint32_t, owner & 0xffffU) - 1U, owner >> 16);
+}
+
+// Somebody was found dead while ThreadSanitizer looked away, as it does inside a lock: once more
+// for it.
+tdm_inline void tdm_tsan_saw_death_(void)
+{
+	if (TDM_SEAM_TSAN_MUTEX)
+		(void)tdm_load_acquire_u32(&tdm_process_.exits); // E3, pairs with unlock
 }
 
 // The holder of a door moves the seat on; with `joining` it stays. It first takes over what

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // A condition variable for lock/mutex.h: sleeps until somebody who changed something says so.
 //
-// Choose it for a condition over data that a mutex protects. For one that is a single word and needs
-// no mutex, sync/event.h.
+// Choose it for a condition over data that a mutex protects. For one that is a single word and
+// needs no mutex, sync/event.h.
 //
 // Plain and robust are as the mutex is. With a robust one, waiting can answer TDM_OWNER_DIED: the
 // mutex is held again, but somebody died inside meanwhile.
