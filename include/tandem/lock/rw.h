@@ -51,7 +51,7 @@
 //            one bit; here it has a number, because writers may give up, and a reader that missed
 //            two of them in a row would mistake the third for the first and wait for it for ever.
 //
-// Example    tests/examples/readers_cache.c
+// Example
 //	tdm_rw_read_lock(&table->lock);
 //	bool found = look_up(table, key, &value);
 //	tdm_rw_read_unlock(&table->lock);
