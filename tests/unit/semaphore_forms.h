@@ -162,9 +162,9 @@ static void NAME(test_processes)(void)
 
 static void NAME(post_in_handler)(int signal_number)
 {
+	int before = errno;
 	(void)signal_number;
-	errno = 0;
-	if (FORM(post)(NAME(it)) != TDM_OK || errno != 0)
+	if (FORM(post)(NAME(it)) != TDM_OK || errno != before)
 		abort();
 }
 

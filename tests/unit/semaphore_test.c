@@ -12,7 +12,7 @@
 static __thread struct {
 	unsigned waits, wakes;
 } calls;
-static bool refuse_to_wait;
+static __thread bool refuse_to_wait;
 
 static enum tdm_status count_wait(tdm_atomic_u32 *word, uint32_t expected, uint64_t deadline_ns);
 static void count_wake(tdm_atomic_u32 *word, uint32_t count);
@@ -24,7 +24,7 @@ static void count_wake(tdm_atomic_u32 *word, uint32_t count);
 
 #include "../support/child.h"
 
-static uint32_t woken; // at most, by the last wake-up
+static __thread uint32_t woken; // at most, by the last wake-up
 
 static enum tdm_status count_wait(tdm_atomic_u32 *word, uint32_t expected, uint64_t deadline_ns)
 {
