@@ -3,6 +3,18 @@
 // it: alone, beside the living, with a queue behind, after the dead, and a second death on what the
 // first left. Whoever comes next gets the lock in its turn; it is told of a death inside, and of no
 // other.
+#include <stdint.h>
+
+#include <tandem/base/atomic.h>
+#include <tandem/base/status.h>
+
+// Not 0: the victim's own clock, which moves when it sleeps and so does not depend on how fast it
+// is stepped.
+static uint64_t victims_ns;
+static enum tdm_status seam_wait(tdm_atomic_u32 *word, uint32_t expected, uint64_t deadline_ns);
+#define TDM_SEAM_NOW_NS() (victims_ns != 0 ? victims_ns : tdm_clock_now_())
+#define TDM_SEAM_FUTEX_WAIT(word, expected, deadline_ns) seam_wait(word, expected, deadline_ns)
+
 #include <tandem/lock/robust_ticket.h>
 #include <tandem/shm/segment.h>
 
@@ -31,6 +43,14 @@ static struct tdm_robust_ticket *lock;
 static struct scene *scene;
 static pid_t waiters[WAITERS];
 static const uint64_t queued = TDM_ROBUST_TICKET_QUEUED_;
+
+static enum tdm_status seam_wait(tdm_atomic_u32 *word, uint32_t expected, uint64_t deadline_ns)
+{
+	if (victims_ns == 0)
+		return tdm_futex_wait_kernel_(word, expected, deadline_ns);
+	victims_ns = deadline_ns;
+	return tdm_futex_wait_kernel_(word, expected, 1); // which has passed
+}
 
 static bool told(const tdm_atomic_u32 *what)
 {
@@ -199,7 +219,8 @@ static void waits(void *unused)
 	struct tdm_participant self;
 	(void)unused;
 	join(&self);
-	uint64_t deadline_ns = tdm_deadline_after_ns(2000000);
+	victims_ns = 1;
+	uint64_t deadline_ns = tdm_deadline_after_ns(TDM_EVENT_SLICE_NS_ + 1); // it sleeps twice
 	crash_begin();
 	says(tdm_robust_ticket_lock_until(lock, &self, deadline_ns));
 	crash_end();
@@ -215,12 +236,14 @@ static void locks_brokenly(void *unused)
 	crash_end();
 }
 
-// How many queue whose ticket is newer than `since`.
-static uint32_t queue_length(uint64_t since)
+// How many queue with a ticket newer than `since`, and where it is asked for, are about to sleep.
+static uint32_t queue_length(uint64_t since, bool sleeping)
 {
 	uint32_t length = 0;
 	for (uint32_t seat = 0; seat < SEATS; seat++)
-		length += tdm_load_acquire_u64(&place(seat)->ticket) > since;
+		length += tdm_load_acquire_u64(&place(seat)->ticket) > since &&
+			  (!sleeping ||
+			   (tdm_load_relaxed_u32(&place(seat)->turn.word) & TDM_EVENT_ARMED_) != 0);
 	return length;
 }
 
@@ -236,7 +259,7 @@ static void come_in(struct tdm_participant *self, bool repair)
 	tdm_store_release_u32(&scene->held, 1);
 	for (uint32_t i = 0; i < WAITERS && waiters[i] != 0; i++) {
 		tdm_store_release_u32(&scene->asked, i + 1);
-		while (queue_length(0) <= i)
+		while (queue_length(0, true) <= i)
 			pause_ms(1);
 	}
 	if (waiters[0] != 0)
@@ -448,7 +471,7 @@ static const char *audit_beside(void *unused, bool completed)
 	(void)completed;
 	if (tdm_robust_ticket_unlock(lock, &keeper) != TDM_OK)
 		return "it cannot be unlocked";
-	bool queues = queue_length(1) != 0;
+	bool queues = queue_length(1, false) != 0;
 	enum tdm_status status = tdm_robust_ticket_try_lock(lock, &keeper);
 	if (status != TDM_OK && !(queues && status == TDM_BUSY))
 		return "who does not queue holds up others";

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 // Robust ticket locks that lose somebody in the queue: one forgets that somebody queues without
-// looking again, one gives up its place without waking who comes after it.
+// looking again, one gives up its place without waking who comes after it. And one that two can
+// hold, because it looks first and takes then; false: not free until the deadline.
 #ifndef TDM_TESTS_SUPPORT_BROKEN_ROBUST_TICKET_H
 #define TDM_TESTS_SUPPORT_BROKEN_ROBUST_TICKET_H
+
+#include <sched.h>
 
 #include <tandem/lock/robust_ticket.h>
 
@@ -36,6 +39,22 @@ tdm_function enum tdm_status broken_robust_ticket_lock_until(struct tdm_robust_t
 			    tdm_robust_ticket_attempt_, tdm_robust_ticket_idle_, &wait);
 	tdm_store_relaxed_u64(&seat->ticket, 0);
 	return status;
+}
+
+tdm_function bool broken_robust_ticket_lock(struct tdm_robust_ticket *lock,
+					    const struct tdm_participant *self,
+					    uint64_t deadline_ns)
+{
+	while (tdm_load_acquire_u64(&lock->owner) != TDM_OWNER_FREE_) {
+		if (tdm_now_ns() >= deadline_ns)
+			return false;
+		TDM_SEAM_YIELD();
+	}
+	(void)sched_yield();
+	tdm_tsan_locking_(lock, TDM_TSAN_TRY_);
+	tdm_store_relaxed_u64(&lock->owner, tdm_owner_of_(self));
+	tdm_tsan_locked_(lock, TDM_TSAN_TRY_);
+	return true;
 }
 
 #endif
