@@ -12,7 +12,7 @@ static struct tdm_semaphore *plain;
 static struct tdm_semaphore_fair *fair;
 
 static int written[EXPLORE_THREADS]; // by who posts, before it does
-// Of each thread: what it has done for certain, and what is under way and may be done if it is dead.
+// Of each thread: what it has done for certain, and what is under way: may be done if it is dead.
 static unsigned posted[EXPLORE_THREADS], taken[EXPLORE_THREADS];
 static unsigned posting[EXPLORE_THREADS], taking[EXPLORE_THREADS];
 static unsigned at_first;

@@ -30,10 +30,10 @@
 //       each did before it arrived is visible to each after the phase.
 //   E3  Plain: arriving (RMW, release) with reset's load (acquire): what those did before who were
 //       inside when it broke.
-//   E4  Robust: each who arrives, or detaches, changes nothing in the state, but by an RMW (release)
-//       after its word's store; then it loads the state (acquire), and looks at the others' words. Of
-//       two such RMWs the later one reads what the earlier one wrote: so who comes last sees that
-//       all have arrived.
+//   E4  Robust: each who arrives, or detaches, changes nothing in the state, but by an RMW
+//       (release) after its word's store; then it loads the state (acquire), and looks at the
+//       others' words. Of two such RMWs the later one reads what the earlier one wrote: so who
+//       comes last sees that all have arrived.
 //   E5  Robust: attach's RMW (release) after its word's store with the loads (acquire) of the
 //       state: who completes a phase either counts the new party, or its CAS fails because the
 //       state has changed since.
@@ -41,8 +41,8 @@
 //       dead: the seat's own generation is seen, or the living would look dead.
 //
 // Crashes (robust; a plain barrier that a party died in has to be made anew)
-//   C1  Death before the word says "arrived": whoever sleeps asks, sees, and breaks the barrier. The
-//       word is looked at again once its party is known to be dead.
+//   C1  Death before the word says "arrived": whoever sleeps asks, sees, and breaks the barrier.
+//       The word is looked at again once its party is known to be dead.
 //   C2  Death after that: it counts. Whoever sleeps looks at all words, and completes the phase if
 //       the dead could not; if nobody sleeps yet, who comes next does.
 //   C3  Death after the state changed: the phase is over, or broken, for everybody. The sleepers
@@ -52,10 +52,10 @@
 //       arrival. In detach: likewise, or it has left.
 //   C5  Death in reset: words of the dead that are cleared stay so; the next one goes on.
 //
-// Source     Hensgen, Finkel and Manber, "Two algorithms for barrier synchronization", International
-//            Journal of Parallel Programming 17(1), 1988. Mellor-Crummey and Scott, "Algorithms for
-//            Scalable Synchronization on Shared-Memory Multiprocessors", ACM TOCS 9(1), 1991: the
-//            sense-reversing central barrier, whose sense is a number here.
+// Source     Hensgen, Finkel and Manber, "Two algorithms for barrier synchronization",
+//            International Journal of Parallel Programming 17(1), 1988. Mellor-Crummey and Scott,
+//            "Algorithms for Scalable Synchronization on Shared-Memory Multiprocessors", ACM TOCS
+//            9(1), 1991: the sense-reversing central barrier, whose sense is a number here.
 //
 // Example    Complete in tests/examples/matrix.c
 //	for (int step = 0; step < steps; step++) {
@@ -124,7 +124,7 @@ tdm_inline uint32_t tdm_barrier_phase_(uint64_t state)
 tdm_function enum tdm_status tdm_barrier_attempt_(void *context)
 {
 	const struct tdm_barrier_wait_ *wait = TDM_CAST(const struct tdm_barrier_wait_ *, context);
-	uint64_t state = tdm_load_acquire_u64(&wait->barrier->state); // E2, pairs with arrive
+	uint64_t state = tdm_load_acquire_u64(&wait->barrier->state); // E2, pairs with wait_until
 	if (tdm_barrier_phase_(state) != wait->phase)
 		return TDM_OK;
 	return (state & TDM_BARRIER_BROKEN_) != 0 ? TDM_BROKEN : TDM_BUSY;
@@ -136,7 +136,7 @@ tdm_cold enum tdm_status tdm_barrier_give_up_(struct tdm_barrier *barrier, uint3
 					      enum tdm_status why)
 {
 	for (uint32_t i = 0; i < TDM_RETRIES_; i++) {
-		uint64_t state = tdm_load_acquire_u64(&barrier->state); // E2, pairs with arrive
+		uint64_t state = tdm_load_acquire_u64(&barrier->state); // E2, pairs with wait_until
 		if (tdm_barrier_phase_(state) != phase)
 			return TDM_OK;
 		if ((state & TDM_BARRIER_INSIDE_) == 0)
@@ -174,7 +174,7 @@ tdm_barrier_wait_until(struct tdm_barrier *barrier, uint64_t deadline_ns, bool *
 		struct tdm_barrier_wait_ wait = {barrier, tdm_barrier_phase_(state)};
 		bool last = (state & TDM_BARRIER_INSIDE_) + 1 == parties;
 		uint64_t next = last ? TDM_CAST(uint64_t, wait.phase + 1U) << 32 : state + 1;
-		if (!tdm_cas_weak_acq_rel_relaxed_u64(&barrier->state, &state, next)) // E1, E2
+		if (!tdm_cas_weak_acq_rel_relaxed_u64(&barrier->state, &state, next)) // E1, E2, E3
 			continue;
 		if (last) {
 			tdm_event_notify(&barrier->changed);
@@ -221,7 +221,7 @@ tdm_function enum tdm_status tdm_barrier_abort(struct tdm_barrier *barrier)
 tdm_function enum tdm_status tdm_barrier_reset_attempt_(void *context)
 {
 	struct tdm_barrier *barrier = TDM_CAST(struct tdm_barrier *, context);
-	uint64_t state = tdm_load_acquire_u64(&barrier->state); // E3, pairs with arrive
+	uint64_t state = tdm_load_acquire_u64(&barrier->state); // E3, pairs with wait_until
 	if ((state & TDM_BARRIER_BROKEN_) == 0)
 		return TDM_OK;
 	return (state & TDM_BARRIER_INSIDE_) == 0 &&

@@ -7,7 +7,7 @@
 //
 //	writes_after_post    (semaphore, fair) the giver goes on writing what it has given
 //	reads_before_wait    (semaphore, fair) the taker does not wait for it
-//	writes_after_phase   (barrier, robust) a party writes for the next phase what others still read
+//	writes_after_phase   (barrier, robust) a party writes what others still read
 //	reads_before_phase   (barrier, robust) a party reads what others have not finished
 #include <pthread.h>
 #include <sched.h>
