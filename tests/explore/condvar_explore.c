@@ -194,6 +194,15 @@ static void wait_until_closed(void)
 	leave();
 }
 
+// The first thread may die before anybody hears of what it has changed.
+static void wait_for_the_dead(void)
+{
+	enter();
+	while (!closed && !explore_died(0))
+		await(&segment->not_empty);
+	leave();
+}
+
 static void pass_on(void)
 {
 	wait_until_closed();
@@ -263,6 +272,13 @@ static const struct explore_case cases[] = {
     {.name = "who closes dies",
      .setup = robust,
      .threads = {close_it, wait_until_closed, signal_once},
+     .can_die = 1,
+     .deaths = 1,
+     .flags = EXPLORE_TIME_PASSES,
+     .random = 50000},
+    {.name = "who closes dies, and nobody else does it",
+     .setup = robust,
+     .threads = {close_it, wait_for_the_dead},
      .can_die = 1,
      .deaths = 1,
      .flags = EXPLORE_TIME_PASSES,

@@ -72,6 +72,20 @@ SWAPS = [
     ("lock/mutex.h", "tdm_mutex_unlock", "lose it, and tell nobody", [
         ("tdm_event_notify(&mutex->freed);", "becomes", ";")]),
 
+    ("sync/condvar.h", "tdm_condvar_wait_until", "unlock, then say so", [
+        ("uint32_t key = tdm_fetch_or_relaxed_u32(&condvar->word, TDM_CONDVAR_WAITED_) | "
+         "TDM_CONDVAR_WAITED_;", "after", "status = tdm_mutex_unlock(mutex, self);")]),
+    ("sync/condvar.h", "tdm_condvar_signal_slow_", "wake, then move the epoch on", [
+        ("uint32_t word = tdm_fetch_add", "becomes",
+         "tdm_futex_wake_(&condvar->word, 1); uint32_t word = tdm_fetch_add"),
+        ("tdm_futex_wake_(&condvar->word, 1);", "becomes", ";")]),
+    ("sync/condvar.h", "tdm_condvar_broadcast_slow_", "wake, then say that nobody waits", [
+        ("tdm_futex_wake_(&condvar->word, UINT32_MAX);", "before", "uint32_t word =")]),
+    ("sync/condvar.h", "tdm_condvar_sleep_", "sleep on, although signalled", [
+        ("if (tdm_load_relaxed_u32(&condvar->word) != key) return TDM_OK;", "becomes", "")]),
+    ("sync/condvar.h", "tdm_condvar_sleep_", "sleep on, although one may have died", [
+        ("if (status == TDM_TIMED_OUT && robust) return TDM_OK;", "becomes", "")]),
+
     ("shm/participant.h", "tdm_seat_unlock_", "let the seat go, then count the exit", [
         ("close(lock->fd);", "before", "tdm_fetch_add_release")]),
     ("shm/participant.h", "tdm_table_dead_", "look once at the generation", [
