@@ -395,7 +395,7 @@ tdm_cold enum tdm_status tdm_robust_ticket_unlock_slow_(struct tdm_robust_ticket
 // ---------------------------------------------------------------------------------------------
 // Locking
 
-// Tells ThreadSanitizer how it ended. E2 came while it looked away: once more for it.
+// Tells ThreadSanitizer how it ended.
 tdm_inline enum tdm_status tdm_robust_ticket_ended_(struct tdm_robust_ticket *lock, unsigned tsan,
 						    enum tdm_status status)
 {
@@ -403,8 +403,8 @@ tdm_inline enum tdm_status tdm_robust_ticket_ended_(struct tdm_robust_ticket *lo
 		tdm_tsan_forget_(lock);
 	bool held = status == TDM_OK || status == TDM_OWNER_DIED;
 	tdm_tsan_locked_(lock, held ? tsan : TDM_TSAN_TRY_ | TDM_TSAN_FAILED_);
-	if (TDM_SEAM_TSAN_MUTEX && status == TDM_OWNER_DIED)
-		(void)tdm_load_acquire_u32(&tdm_process_.exits); // E2
+	if (status == TDM_OWNER_DIED)
+		tdm_tsan_saw_death_();
 	return status;
 }
 
