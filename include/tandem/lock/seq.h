@@ -30,7 +30,7 @@
 //   A word (base/words.h E1): who reads one of a later write sees the odd sequence that was stored
 //   before it. So read_retry, whose load and whose partner's store need no order, does not find the
 //   sequence of read_begin again: sequences only grow.
-//   One writer to the next: lock/owner.h E1 and E2. So all stores to the words, and to the
+//   One writer to the next: as lock/mutex.h. So all stores to the words, and to the
 //   sequence, are in one order, that of the writers.
 //   For users of the value, E1 is the edge: what its writer did before is visible to its readers.
 //

@@ -19,9 +19,9 @@
 //            it began; and then the next begins with the newest value. TDM_BUSY, after all of them,
 //            takes writers that copy three times as fast as the reader, 64 times in a row.
 //            name_read goes on until it has one. Writers wait for each other as in lock/mutex.h.
-// Copies     Beside a writer that never pauses, up to 0.3 % of the attempts failed with 2 copies, 97
-//            of them in a row; with 4 only those that were preempted, never two in a row; 8 changed
-//            nothing.
+// Copies     Beside a writer that never pauses, up to 0.3 % of the attempts failed with 2 copies,
+//            97 of them in a row; with 4 only those that were preempted, never two in a row; 8
+//            changed nothing.
 // Callers    Reading: any thread of any process that maps it, read-only is enough, also from a
 //            signal handler. Writing: as lock/mutex.h.
 //
@@ -31,7 +31,7 @@
 //   A word (base/words.h E1): write number v fills copy v % 4. Who reads a word of write v + 4 sees
 //   the version v + 3 that was stored before it, and so the reader's second look at the version,
 //   which needs no order, finds that at least. It takes the value if it finds less.
-//   One writer to the next: lock/owner.h E1 and E2. So all stores are in one order.
+//   One writer to the next: as lock/mutex.h. So all stores are in one order.
 //   For users of the value, E1 is the edge: what its writer did before is visible to its readers.
 //
 // Crashes
