@@ -247,7 +247,7 @@ SWAPS = [
 
     ("lock/robust_ticket.h", "tdm_robust_ticket_attempt_", "lock, and forget who queues", [
         ("wait->mine | (word & queued))", "becomes", "wait->mine)")]),
-    ("lock/robust_ticket.h", "tdm_robust_ticket_attempt_", "take over, and keep what is said of the queue", [
+    ("lock/robust_ticket.h", "tdm_robust_ticket_attempt_", "take over, and say nothing", [
         ("tdm_fetch_or_relaxed_u64(&wait->lock->owner, queued); word = state | queued;", "becomes",
          ""),
         ("wait->mine | TDM_OWNER_INCONSISTENT_ | queued)", "becomes",

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// The robust ticket lock, one behaviour at a time, in threads and in processes that die. Compiled as
-// C and as C++.
+// The robust ticket lock, one behaviour at a time, in threads and in processes that die. Compiled
+// as C and as C++.
 #include <stdbool.h>
 #include <stdint.h>
 

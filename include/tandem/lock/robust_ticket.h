@@ -23,9 +23,10 @@
 //            either order. A waiter that gave up or died is passed over.
 //
 // Edges
-//   E1  Giving up (RMW, release) with the claim of the next (CAS, acquire).
-//   E2  Between the dead and who takes over stands the look at the dead (shm/participant.h).
-//   E3  A waiter's RMW that says QUEUED (release), after its ticket, with the RMW of who takes
+//   E1  Giving up (RMW, release) with the claim of the next (CAS, acquire). Between the dead and
+//       who takes over stands the look at the dead (shm/participant.h E1 to E3): all that they did
+//       is visible, and the CAS needs no order.
+//   E2  A waiter's RMW that says QUEUED (release), after its ticket, with the RMW of who takes
 //       QUEUED away, or unlocks, or gives up (acquire), before it looks for tickets. Of two RMWs of
 //       one word the later one reads what the earlier one wrote: either the ticket is seen, or its
 //       owner sees the word as it is afterwards. Likewise a waiter that gives up: its ticket is
@@ -33,7 +34,7 @@
 //       the lock free and wakes the next. Who looks whether it is the first has loaded the word
 //       (acquire): what RMWs before its own one said, it sees, and so passes nobody over, nor
 //       waits for one who is gone.
-//   E4  A ticket (release), after the generation of whose it is, with a look at it (acquire).
+//   E3  A ticket (release), after the generation of whose it is, with a look at it (acquire).
 //       Wake-ups: sync/event.h.
 //
 // Crashes
@@ -211,7 +212,7 @@ tdm_robust_ticket_lowest_(struct tdm_robust_ticket *lock, const struct tdm_parti
 		used = self->table.seat_count;
 	for (uint32_t k = 0; k < used; k++) {
 		uint64_t ticket = tdm_load_acquire_u64(
-		    &tdm_robust_ticket_seat_(lock, k)->ticket); // E4, pairs with queue
+		    &tdm_robust_ticket_seat_(lock, k)->ticket); // E3, pairs with queue
 		if (ticket != 0 && ticket < limit) {
 			limit = ticket;
 			lowest.ticket = ticket;
@@ -269,7 +270,7 @@ tdm_function enum tdm_status tdm_robust_ticket_attempt_(void *context)
 	const uint64_t queued = TDM_ROBUST_TICKET_QUEUED_;
 	bool ask = wait->ask;
 	wait->ask = false;
-	uint64_t word = tdm_load_acquire_u64(&wait->lock->owner); // E3, pairs with queue
+	uint64_t word = tdm_load_acquire_u64(&wait->lock->owner); // E2, pairs with queue
 	uint64_t state = word & ~queued;
 	uint64_t holder = state & ~TDM_OWNER_INCONSISTENT_;
 	if (state == TDM_OWNER_LOST_)
@@ -300,7 +301,7 @@ tdm_function enum tdm_status tdm_robust_ticket_attempt_(void *context)
 							  wait->mine | (word & queued))
 			   ? TDM_OK // E1, pairs with unlock
 			   : TDM_BUSY;
-	enum tdm_status dead = tdm_owner_dead_(&self->table, holder); // E2
+	enum tdm_status dead = tdm_owner_dead_(&self->table, holder);
 	if (dead != TDM_OK)
 		return dead;
 	// Said first, so that the CAS does not fail because somebody else says it.
@@ -334,8 +335,8 @@ tdm_cold enum tdm_status tdm_robust_ticket_queue_(struct tdm_robust_ticket *lock
 	tdm_store_relaxed_u64(&seat->ticket, 0); // of one who died in this seat: it stays dead
 	tdm_store_relaxed_u64(&seat->generation, self->generation);
 	wait.ticket = tdm_fetch_add_relaxed_u64(&lock->drawn, 1) + 1;
-	tdm_store_release_u64(&seat->ticket, wait.ticket);                 // E4
-	tdm_fetch_or_release_u64(&lock->owner, TDM_ROBUST_TICKET_QUEUED_); // E3
+	tdm_store_release_u64(&seat->ticket, wait.ticket);                 // E3
+	tdm_fetch_or_release_u64(&lock->owner, TDM_ROBUST_TICKET_QUEUED_); // E2
 	struct tdm_patience patience = {0};
 	enum tdm_status status =
 	    tdm_event_await(&seat->turn, &patience, deadline_ns, TDM_BUSY,
@@ -348,7 +349,7 @@ tdm_cold enum tdm_status tdm_robust_ticket_queue_(struct tdm_robust_ticket *lock
 	tdm_store_relaxed_u64(&seat->ticket, 0);
 	if (status != TDM_OK && status != TDM_OWNER_DIED) {
 		int saved = errno;
-		uint64_t word = tdm_fetch_or_acq_rel_u64(&lock->owner, 0); // E3
+		uint64_t word = tdm_fetch_or_acq_rel_u64(&lock->owner, 0); // E2
 		if ((word & ~TDM_ROBUST_TICKET_QUEUED_) == TDM_OWNER_FREE_)
 			tdm_robust_ticket_wake_(lock, self);
 		errno = saved;
@@ -381,13 +382,13 @@ tdm_cold enum tdm_status tdm_robust_ticket_unlock_slow_(struct tdm_robust_ticket
 		return TDM_NOT_OWNER;
 	// Does anybody queue still? Asked while the lock is held, so that nobody overtakes them.
 	if (tdm_robust_ticket_lowest_(lock, self, UINT64_MAX).ticket == 0) {
-		(void)tdm_fetch_and_acquire_u64(&lock->owner, ~queued); // E3, pairs with queue
+		(void)tdm_fetch_and_acquire_u64(&lock->owner, ~queued); // E2, pairs with queue
 		word = mine;
 		if (tdm_robust_ticket_lowest_(lock, self, UINT64_MAX).ticket == 0 &&
 		    tdm_cas_strong_release_relaxed_u64(&lock->owner, &word, TDM_OWNER_FREE_))
 			return TDM_OK; // E1, pairs with lock
 	}
-	(void)tdm_exchange_acq_rel_u64(&lock->owner, queued); // E1, E3
+	(void)tdm_exchange_acq_rel_u64(&lock->owner, queued); // E1, E2
 	(void)tdm_robust_ticket_wake_(lock, self);
 	return TDM_OK;
 }
