@@ -170,13 +170,24 @@ static void change(void)
 	EXPLORE_CHECK(ok(FORM(unlock)(LOCK_OF(it), self())), "the role is given back");
 }
 
-static void write_one(void)
+static void write_number(uint64_t number)
 {
-	struct pair value = make(1 + explore_thread());
+	struct pair value = make(number);
 	enum tdm_status status = value_try_write(it, self(), &value);
 	EXPLORE_CHECK(ok(status) || status == TDM_BUSY ||
 			  (!KEEPS && status == TDM_OWNER_DIED && somebody_died()),
 		      "it is written, or another writes");
+}
+
+static void write_one(void)
+{
+	write_number(1 + explore_thread());
+}
+
+static void write_two(void)
+{
+	write_number(1 + explore_thread());
+	write_number(5 + explore_thread());
 }
 
 // Numbers need not grow here.
@@ -185,6 +196,12 @@ static void read_any(void)
 	struct pair value = {0, 0};
 	if (ok(value_try_read(it, &value)))
 		check_whole(&value);
+}
+
+static void read_any_twice(void)
+{
+	read_any();
+	read_any();
 }
 
 // For broken writers, whose edges are missing anyway.
@@ -239,6 +256,10 @@ static void all_acknowledged_count(void)
 	    {.name = "two writers, and a reader",                                                  \
 	     .setup = plain_value,                                                                 \
 	     .threads = {write_one, write_one, read_any},                                          \
+	     .finish = next_one_writes},                                                           \
+	    {.name = "two writers that write twice, and a reader that reads twice",                \
+	     .setup = plain_value,                                                                 \
+	     .threads = {write_two, write_two, read_any_twice},                                    \
 	     .finish = next_one_writes},                                                           \
 	    {.name = "two writers that change a value, and a reader",                              \
 	     .setup = plain_value,                                                                 \

@@ -46,7 +46,7 @@
 //            get along with programming language memory models?", MSPC 2012; Lamport, "Concurrent
 //            Reading and Writing", CACM 20(11), 1977.
 //
-// Example    tests/examples/config_snapshot.c;
+// Example    tests/examples/config_snapshot.c, with a snapshot;
 //	struct position { double x, y, z; };
 //	TDM_SEQ_DEFINE(track, struct position);
 //
