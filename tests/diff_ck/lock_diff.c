@@ -19,7 +19,7 @@
 
 #define STEPS 1000000U
 #define MOOD 64U // steps that favour coming or going
-#define ROUNDS 20000U
+#define ROUNDS 4000U
 #define THREADS 4U
 
 struct memory {

@@ -375,7 +375,7 @@ static void test_broken(void)
 // --- at once ---
 
 #define SIDE_MAX 2U
-#define ELEMS 20000U // of each producer
+#define ELEMS 5000U // of each producer
 
 struct worker {
 	const struct ring_side *side;
