@@ -96,9 +96,9 @@ TDM_BEGIN_DECLS
 //
 //   depth 0, or another generation   not here
 //   depth                            reads, so often; or is about to look at the gate
-//   WAITS | 1                        found the gate closed in `phase`. As long as that is the gate's
-//                                    number, it waits; after that it reads. With TDM_RW_WRITERS it
-//                                    waits until it says otherwise.
+//   WAITS | 1                        found the gate closed in `phase`. As long as that is the
+//                                    gate's number, it waits; after that it reads. With
+//                                    TDM_RW_WRITERS it waits until it says otherwise.
 #define TDM_ROBUST_RW_DEPTH_ UINT64_C(0x7fff)
 #define TDM_ROBUST_RW_WAITS_ UINT64_C(0x8000)
 
@@ -110,8 +110,8 @@ struct tdm_robust_rw_seat {
 TDM_STATIC_ASSERT(sizeof(struct tdm_robust_rw_seat) == TDM_CACHE_LINE, "layout");
 TDM_STATIC_ASSERT(offsetof(struct tdm_robust_rw_seat, phase) == 8, "layout");
 
-// Its seats follow it. `gate` is odd while it is closed, and one more at each change; only the owner
-// changes it, and `inside`.
+// Its seats follow it. `gate` is odd while it is closed, and one more at each change; only the
+// owner changes it, and `inside`.
 struct TDM_CAPABILITY_("mutex") tdm_robust_rw {
 	TDM_ALIGNAS(TDM_CACHE_LINE) tdm_atomic_u64 tag;
 	tdm_atomic_u64 owner; // of writing or of waiting to: lock/owner.h
@@ -346,7 +346,7 @@ tdm_inline enum tdm_status tdm_robust_rw_ended_(struct tdm_robust_rw *rw, unsign
 		tdm_tsan_locking_(rw, TDM_TSAN_TRY_);
 		tdm_tsan_locked_(rw, TDM_TSAN_TRY_);
 		if (TDM_UNDER_TSAN)
-			(void)tdm_load_acquire_u32(&tdm_process_.exits);
+			(void)tdm_load_acquire_u32(&tdm_process_.exits); // participant.h E3
 	}
 	return status;
 }
@@ -695,8 +695,8 @@ tdm_robust_rw_make_consistent(struct tdm_robust_rw *rw, const struct tdm_partici
 }
 
 // ---------------------------------------------------------------------------------------------
-// From one to the other. clang's analysis has no words for an upgrade that may fail: a function that
-// upgrades is beyond -Wthread-safety.
+// From one to the other. clang's analysis has no words for an upgrade that may fail: a function
+// that upgrades is beyond -Wthread-safety.
 
 tdm_function enum tdm_status tdm_robust_rw_upgrade_(struct tdm_robust_rw *rw,
 						    const struct tdm_participant *self, bool waits,

@@ -36,7 +36,7 @@
 // Crashes
 //   C1  Death of a holder, or of a waiter other than one in the try_ forms: the lock stays locked
 //       for ever, for the other side at least. lock/robust_rw.h survives.
-//   C2  Death of one that has unlocked: nothing remains, but for a wake-up that may be lost: 100 ms.
+//   C2  Death of one that has unlocked: nothing remains, but a wake-up may be lost: 100 ms.
 //
 // Checks     With TDM_CHECKED defined as 1 before the first include, misuse is a status: a writer
 //            that locks again, either way (TDM_DEADLOCK), and unlocking for writing what another or
@@ -213,7 +213,7 @@ tdm_function enum tdm_status tdm_rw_drain_(void *context)
 	return out == wait->readers ? TDM_OK : TDM_BUSY;
 }
 
-// Ends the write phase of the one whose turn it is; `readers` is TDM_RW_READER_ if it stays to read.
+// Ends the write phase of the one whose turn it is; `readers`: TDM_RW_READER_ if it stays to read.
 tdm_inline void tdm_rw_open_(struct tdm_rw *rw, uint64_t readers)
 {
 	uint32_t ticket = tdm_load_relaxed_u32(&rw->serving);
@@ -283,7 +283,7 @@ tdm_inline bool tdm_rw_is_read_(const struct tdm_rw *rw)
 {
 	if (!TDM_CHECKED)
 		return true;
-	uint32_t out = tdm_load_acquire_u32(&rw->out);
+	uint32_t out = tdm_load_acquire_u32(&rw->out); // E2, pairs with read_unlock
 	return tdm_rw_readers_of_(tdm_load_relaxed_u64(&rw->in)) != out;
 }
 
@@ -397,13 +397,13 @@ tdm_inline enum tdm_status tdm_rw_write_unlock(struct tdm_rw *rw) TDM_RELEASES_(
 }
 
 // ---------------------------------------------------------------------------------------------
-// From one to the other. clang's analysis has no words for an upgrade that may fail: a function that
-// upgrades is beyond -Wthread-safety.
+// From one to the other. clang's analysis has no words for an upgrade that may fail: a function
+// that upgrades is beyond -Wthread-safety.
 
 // A reader becomes the writer, with nobody between; waits until the deadline for the other readers
-// to leave. Of two that try at once one gets TDM_BUSY, as does who finds a writer inside or waiting:
-// these wait for its reading to end, so it must unlock and lock for writing. TDM_TIMED_OUT.
-// Anything but TDM_OK: it goes on reading.
+// to leave. Of two that try at once one gets TDM_BUSY, as does who finds a writer inside or
+// waiting: these wait for its reading to end, so it must unlock and lock for writing.
+// TDM_TIMED_OUT. Anything but TDM_OK: it goes on reading.
 tdm_nodiscard tdm_inline enum tdm_status tdm_rw_upgrade_until(struct tdm_rw *rw,
 							      uint64_t deadline_ns)
 {
@@ -447,7 +447,7 @@ tdm_inline enum tdm_status tdm_rw_downgrade(struct tdm_rw *rw) TDM_RELEASES_(rw)
 }
 
 // Ends its use and leaves zero-filled memory, an unlocked lock; orders nothing. TDM_BUSY: somebody
-// holds it. Every other call on it has returned: unlocking looks for sleepers after it has unlocked.
+// holds it. Every other call on it has returned: unlocking looks for sleepers after unlocking.
 tdm_inline enum tdm_status tdm_rw_destroy(struct tdm_rw *rw)
 {
 	uint64_t in = tdm_load_relaxed_u64(&rw->in);
