@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Plain locks: what locking and unlocking costs alone, and what 2, 4 and 8 threads with a section
+// Locks: what locking and unlocking costs alone, and what 2, 4 and 8 threads with a section
 // of 50 ns get through: all together, the one that gets least beside the one that gets most, and
 // the longest wait beside the mean one.
 #include <pthread.h>
@@ -9,8 +9,11 @@
 #include <new>
 #include <thread>
 
+#include <tandem/lock/mutex.h>
+#include <tandem/lock/robust_ticket.h>
 #include <tandem/lock/spin.h>
 #include <tandem/lock/ticket.h>
+#include <tandem/shm/segment.h>
 
 #include "contenders/lock_loops.h"
 #include "support/contest.h"
@@ -42,6 +45,129 @@ static void make_mutex(pthread_mutex_t *lock)
 	pthread_mutex_init(lock, nullptr);
 }
 
+static void make_shared(pthread_mutex_t *lock, int robust)
+{
+	pthread_mutexattr_t attributes;
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, robust);
+	pthread_mutex_init(lock, &attributes);
+	pthread_mutexattr_destroy(&attributes);
+}
+
+static void make_process_shared(pthread_mutex_t *lock)
+{
+	make_shared(lock, PTHREAD_MUTEX_STALLED);
+}
+
+static void make_robust(pthread_mutex_t *lock)
+{
+	make_shared(lock, PTHREAD_MUTEX_ROBUST);
+}
+
+static void must(enum tdm_status status)
+{
+	if (status != TDM_OK)
+		bench_give_up("tandem", tdm_status_text(status));
+}
+
+tdm_inline void lock_plain(tdm_mutex *mutex)
+{
+	must(tdm_mutex_lock(mutex, nullptr));
+}
+
+tdm_inline void unlock_plain(tdm_mutex *mutex)
+{
+	tdm_mutex_unlock(mutex, nullptr);
+}
+
+// Robust locks lie in a segment, one of each kind for all runs. Each thread joins at its first use.
+struct Robust {
+	struct tdm_segment segment;
+	struct tdm_participant self;
+	struct tdm_mutex *mutex;
+	struct tdm_robust_ticket *ticket;
+
+	Robust()
+	{
+		struct tdm_object objects[] = {
+		    tdm_bytes_object("mutex", sizeof(tdm_mutex), TDM_CACHE_LINE, nullptr),
+		    tdm_robust_ticket_object("ticket")};
+		must(tdm_segment_create(&segment, objects, 2, nullptr));
+		must(tdm_segment_join(&segment, &self, "bench"));
+		struct tdm_span span = tdm_segment_find(&segment, "mutex");
+		must(span.status);
+		mutex = static_cast<tdm_mutex *>(span.base);
+		must(
+		    tdm_robust_ticket_attach(&ticket, tdm_segment_find(&segment, "ticket"), &self));
+	}
+};
+
+static Robust &robust()
+{
+	static Robust only;
+	return only;
+}
+
+struct Seat {
+	struct tdm_participant self;
+
+	Seat()
+	{
+		must(tdm_segment_join(&robust().segment, &self, "bench"));
+	}
+
+	~Seat()
+	{
+		must(tdm_participant_leave(&self));
+	}
+};
+
+static thread_local struct tdm_participant *self_here; // without a guard, unlike the seat
+
+static __attribute__((noinline)) struct tdm_participant *sit()
+{
+	static thread_local Seat seat;
+	return self_here = &seat.self;
+}
+
+tdm_inline struct tdm_participant *self()
+{
+	return tdm_likely(self_here != nullptr) ? self_here : sit();
+}
+
+struct in_segment {
+	struct tdm_mutex *mutex;
+	struct tdm_robust_ticket *ticket;
+};
+
+static void make_in_segment(in_segment *lock)
+{
+	lock->mutex = robust().mutex;
+	lock->ticket = robust().ticket;
+	must(tdm_mutex_init(lock->mutex, TDM_MUTEX_ROBUST));
+}
+
+tdm_inline void lock_robust(in_segment *lock)
+{
+	must(tdm_mutex_lock(lock->mutex, self()));
+}
+
+tdm_inline void unlock_robust(in_segment *lock)
+{
+	tdm_mutex_unlock(lock->mutex, self());
+}
+
+tdm_inline void lock_in_order(in_segment *lock)
+{
+	must(tdm_robust_ticket_lock(lock->ticket, self()));
+}
+
+tdm_inline void unlock_in_order(in_segment *lock)
+{
+	tdm_robust_ticket_unlock(lock->ticket, self());
+}
+
 static void make_std(std::mutex *lock)
 {
 	new (lock) std::mutex;
@@ -61,10 +187,19 @@ LOCK_CONTENDER(tandem_spin, "tandem spin", "tandem", tdm_spin, zeroed, tdm_spin_
 	       tdm_spin_unlock);
 LOCK_CONTENDER(tandem_ticket, "tandem ticket", "tandem", tdm_ticket, zeroed, tdm_ticket_lock,
 	       tdm_ticket_unlock);
+LOCK_CONTENDER(tandem_mutex, "tandem mutex", "tandem", tdm_mutex, zeroed, lock_plain, unlock_plain);
+LOCK_CONTENDER(tandem_robust, "tandem mutex, robust", "tandem", in_segment, make_in_segment,
+	       lock_robust, unlock_robust);
+LOCK_CONTENDER(tandem_in_order, "tandem robust ticket", "tandem", in_segment, make_in_segment,
+	       lock_in_order, unlock_in_order);
 LOCK_CONTENDER(bare, "exchange and store", "bare", tdm_atomic_u32, zeroed, bare_lock, bare_unlock);
 LOCK_CONTENDER(posix_spin, "pthread_spin", "posix_spin", pthread_spinlock_t, make_spin,
 	       pthread_spin_lock, pthread_spin_unlock);
 LOCK_CONTENDER(posix_mutex, "pthread_mutex", "posix_mutex", pthread_mutex_t, make_mutex,
+	       pthread_mutex_lock, pthread_mutex_unlock);
+LOCK_CONTENDER(posix_shared, "pthread_mutex, process-shared", "posix_shared", pthread_mutex_t,
+	       make_process_shared, pthread_mutex_lock, pthread_mutex_unlock);
+LOCK_CONTENDER(posix_robust, "pthread_mutex, robust", "posix_robust", pthread_mutex_t, make_robust,
 	       pthread_mutex_lock, pthread_mutex_unlock);
 LOCK_CONTENDER(std_mutex, "std::mutex", "std", std::mutex, make_std, lock_std, unlock_std);
 
@@ -78,11 +213,11 @@ namespace
 {
 
 const std::vector<const lock_contender *> all = {
-    &tandem_spin, &tandem_ticket, &bare,
+    &tandem_spin, &tandem_ticket, &tandem_mutex, &tandem_robust, &tandem_in_order, &bare,
 #ifdef HAVE_CK
     &ck_fas,      &ck_ticket,
 #endif
-    &posix_spin,  &posix_mutex,   &std_mutex,
+    &posix_spin,  &posix_mutex,   &posix_shared, &posix_robust,  &std_mutex,
 };
 
 // How many steps of dwelling take 50 ns here.
@@ -219,7 +354,8 @@ int main(int argc, char **argv)
 				  {"pthread_spin", "posix_spin"},
 				  {"CK fas", "ck_fas"},
 				  {"CK ticket", "ck_ticket"},
-				  {"std::mutex", "std"}});
+				  {"pthread shared", "posix_shared"},
+				  {"pthread robust", "posix_robust"}});
 	contest.run({alone});
 	if (options.filter.empty() ||
 	    std::string("crowd").find(options.filter) != std::string::npos)

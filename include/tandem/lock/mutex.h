@@ -116,10 +116,12 @@ tdm_inline enum tdm_status tdm_mutex_claimant_(struct tdm_mutex *mutex,
 		*mine = tdm_owner_plain_();
 		return TDM_OK;
 	}
-	struct tdm_span span = tdm_memory(mutex, sizeof(*mutex));
-	enum tdm_status status = tdm_participant_serves_(span, self);
-	*mine = status == TDM_OK ? tdm_owner_of_(self) : 0;
-	return status;
+	if (tdm_likely(tdm_participant_reaches_(mutex, sizeof(*mutex), self))) {
+		*mine = tdm_owner_of_(self);
+		return TDM_OK;
+	}
+	*mine = 0;
+	return tdm_participant_serves_(tdm_memory(mutex, sizeof(*mutex)), self);
 }
 
 struct tdm_mutex_wait_ {

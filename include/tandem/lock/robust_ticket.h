@@ -162,8 +162,10 @@ tdm_inline enum tdm_status tdm_robust_ticket_usable_(struct tdm_robust_ticket *l
 {
 	if (tdm_unlikely(self == TDM_NULL))
 		return TDM_NEEDS_PARTICIPANT;
-	return tdm_participant_serves_(
-	    tdm_memory(lock, tdm_robust_ticket_bytes_(self->table.seat_count)), self);
+	uint64_t bytes = tdm_robust_ticket_bytes_(self->table.seat_count);
+	if (tdm_likely(tdm_participant_reaches_(lock, bytes, self)))
+		return TDM_OK;
+	return tdm_participant_serves_(tdm_memory(lock, bytes), self);
 }
 
 // Finds it in a segment's memory: *lock may then be used with any participant of that segment.

@@ -574,6 +574,17 @@ tdm_function enum tdm_status tdm_participant_serves_(struct tdm_span span,
 		   : TDM_INVALID;
 }
 
+// The same in few instructions, for what every call asks first: false where the other has to say
+// why not. No object that is asked about is larger than a segment.
+tdm_inline bool tdm_participant_reaches_(const void *object, uint64_t bytes,
+					 const struct tdm_participant *self)
+{
+	if (self == TDM_NULL || self->lock == TDM_NULL || tdm_load_relaxed_u32(self->unforked) == 0)
+		return false;
+	uintptr_t offset = TDM_RETYPE(uintptr_t, object) - TDM_RETYPE(uintptr_t, self->table.base);
+	return offset <= self->table.bytes - bytes;
+}
+
 // Gives the seat back. TDM_BUSY: a handle is still attached, detach it first. In a child that
 // inherited it: TDM_FORKED, and the parent's seat stays. TDM_NEEDS_PARTICIPANT: it has left before,
 // or its thread has ended, and the seat may be another's by now.
