@@ -345,8 +345,7 @@ tdm_inline enum tdm_status tdm_robust_rw_ended_(struct tdm_robust_rw *rw, unsign
 	if (status == TDM_OWNER_DIED) {
 		tdm_tsan_locking_(rw, TDM_TSAN_TRY_);
 		tdm_tsan_locked_(rw, TDM_TSAN_TRY_);
-		if (TDM_UNDER_TSAN)
-			(void)tdm_load_acquire_u32(&tdm_process_.exits); // participant.h E3
+		tdm_tsan_saw_death_();
 	}
 	return status;
 }
