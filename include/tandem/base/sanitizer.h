@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
-// Which checker, if any, is looking on, and what locks tell it: ThreadSanitizer at run time, clang's
-// thread-safety analysis (-Wthread-safety) at compile time.
+// Which checker, if any, is looking on, and what locks tell it: ThreadSanitizer at run time, and
+// clang's thread-safety analysis (-Wthread-safety) at compile time.
 //
 // Between tdm_tsan_locking_ and _locked_, and between _unlocking_ and _unlocked_, ThreadSanitizer
 // looks at nothing: it takes the lock's word for the edge, and can say more than about atomics:
