@@ -119,6 +119,7 @@ struct Crowd {
 	Idle idle;
 	unsigned each; // producers, and consumers
 	uint64_t (*run)(const Crowd &crowd, uint64_t count, double *mega);
+	uint64_t count; // of elements, from each producer
 	std::vector<double> samples;
 };
 
@@ -157,6 +158,7 @@ void into_crowd(Ring &ring, const Crowd &crowd, uint64_t count, std::atomic<uint
 {
 	typename Ring::In in(ring);
 	std::vector<uint64_t> last(crowd.each);
+	uint64_t mine = 0;
 	for (uint64_t i = 0; i < count; i++) {
 		item8 item = {};
 		bool popped = false;
@@ -174,8 +176,9 @@ void into_crowd(Ring &ring, const Crowd &crowd, uint64_t count, std::atomic<uint
 			wrong->fetch_add(1);
 		else
 			last[id] = number;
-		sum->fetch_add(number, std::memory_order_relaxed);
+		mine += number;
 	}
+	sum->fetch_add(mine);
 	in.leave();
 }
 
@@ -200,10 +203,11 @@ uint64_t run_crowd(const Crowd &crowd, uint64_t count, double *mega)
 template <typename Ring>
 void append_crowds(std::vector<Crowd> &crowds, unsigned each)
 {
-	crowds.push_back({Ring::name, Ring::peer, Idle::pauses, each, run_crowd<Ring>, {}});
-	crowds.push_back({Ring::name, Ring::peer, Idle::yields, each, run_crowd<Ring>, {}});
+	crowds.push_back({Ring::name, Ring::peer, Idle::pauses, each, run_crowd<Ring>, 500, {}});
+	crowds.push_back({Ring::name, Ring::peer, Idle::yields, each, run_crowd<Ring>, 500, {}});
 	if (Ring::waits)
-		crowds.push_back({Ring::name, Ring::peer, Idle::waits, each, run_crowd<Ring>, {}});
+		crowds.push_back(
+		    {Ring::name, Ring::peer, Idle::waits, each, run_crowd<Ring>, 500, {}});
 }
 
 void report(contest::Contest &contest, const std::vector<Crowd> &crowds, unsigned each)
@@ -252,11 +256,20 @@ void run_crowds(contest::Contest &contest)
 #endif
 		append_crowds<many::Vyukov<item8>>(crowds, each);
 	}
-	const uint64_t count = std::max<uint64_t>(400000 / contest.options().divisor, 500);
+	// The slowest need seconds for what takes the fastest a millisecond: the first round finds out
+	// how many elements take about a tenth of a second.
+	const bool smoke = contest.options().divisor != 1;
 	for (int round = 0; round < contest.options().rounds; round++)
 		for (Crowd &crowd : crowds) {
 			double mega = 0;
-			const uint64_t wrong = crowd.run(crowd, count / crowd.each, &mega);
+			uint64_t wrong = crowd.run(crowd, crowd.count, &mega);
+			while (round == 0 && !smoke && wrong == 0 &&
+			       static_cast<double>(crowd.count * crowd.each) < mega * 2e4) {
+				crowd.count *= 4;
+				wrong = crowd.run(crowd, crowd.count, &mega);
+			}
+			if (round == 0 && !smoke)
+				crowd.count = static_cast<uint64_t>(mega * 1e5 / crowd.each) + 500;
 			if (!contest.options().self_test)
 				contest.judge("crowd", crowd.name, wrong);
 			if (round > 0)
