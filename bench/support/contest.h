@@ -196,6 +196,7 @@ class Contest
 	// Every value right; or, in the self-test, not every one.
 	void judge(const std::string &title, const char *name, uint64_t wrong)
 	{
+		measured_ = true;
 		if ((wrong != 0) == options_.self_test)
 			return;
 		std::fprintf(stderr, "FAILED %s: %s: %llu wrong values\n", title.c_str(), name,
