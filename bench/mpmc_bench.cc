@@ -203,11 +203,11 @@ uint64_t run_crowd(const Crowd &crowd, uint64_t count, double *mega)
 template <typename Ring>
 void append_crowds(std::vector<Crowd> &crowds, unsigned each)
 {
-	crowds.push_back({Ring::name, Ring::peer, Idle::pauses, each, run_crowd<Ring>, 500, {}});
-	crowds.push_back({Ring::name, Ring::peer, Idle::yields, each, run_crowd<Ring>, 500, {}});
+	crowds.push_back({Ring::name, Ring::peer, Idle::pauses, each, run_crowd<Ring>, 20, {}});
+	crowds.push_back({Ring::name, Ring::peer, Idle::yields, each, run_crowd<Ring>, 20, {}});
 	if (Ring::waits)
 		crowds.push_back(
-		    {Ring::name, Ring::peer, Idle::waits, each, run_crowd<Ring>, 500, {}});
+		    {Ring::name, Ring::peer, Idle::waits, each, run_crowd<Ring>, 20, {}});
 }
 
 void report(contest::Contest &contest, const std::vector<Crowd> &crowds, unsigned each)
@@ -256,20 +256,20 @@ void run_crowds(contest::Contest &contest)
 #endif
 		append_crowds<many::Vyukov<item8>>(crowds, each);
 	}
-	// The slowest need seconds for what takes the fastest a millisecond: the first round finds out
+	// The slowest need seconds for what takes the fastest a microsecond: the first round finds out
 	// how many elements take about a tenth of a second.
 	const bool smoke = contest.options().divisor != 1;
 	for (int round = 0; round < contest.options().rounds; round++)
 		for (Crowd &crowd : crowds) {
 			double mega = 0;
-			uint64_t wrong = crowd.run(crowd, crowd.count, &mega);
+			uint64_t wrong = crowd.run(crowd, smoke ? 500 : crowd.count, &mega);
 			while (round == 0 && !smoke && wrong == 0 &&
 			       static_cast<double>(crowd.count * crowd.each) < mega * 2e4) {
 				crowd.count *= 4;
 				wrong = crowd.run(crowd, crowd.count, &mega);
 			}
 			if (round == 0 && !smoke)
-				crowd.count = static_cast<uint64_t>(mega * 1e5 / crowd.each) + 500;
+				crowd.count = static_cast<uint64_t>(mega * 1e5 / crowd.each) + 20;
 			if (!contest.options().self_test)
 				contest.judge("crowd", crowd.name, wrong);
 			if (round > 0)
