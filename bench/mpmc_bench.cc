@@ -249,7 +249,8 @@ void run_crowds(contest::Contest &contest)
 		append_crowds<many::Tandem<item8, false>>(crowds, each);
 		append_crowds<many::Tandem<item8, true>>(crowds, each);
 #ifdef HAVE_CK
-		append_crowds<many::Ck<item8>>(crowds, each);
+		if (each <= 2) // with more it waits inside for who does not run: seconds each
+			append_crowds<many::Ck<item8>>(crowds, each);
 #endif
 #ifdef HAVE_BOOST_QUEUE
 		append_crowds<many::Boost<item8>>(crowds, each);
