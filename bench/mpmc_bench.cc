@@ -257,8 +257,8 @@ void run_crowds(contest::Contest &contest)
 #endif
 		append_crowds<many::Vyukov<item8>>(crowds, each);
 	}
-	// The slowest need seconds for what takes the fastest a microsecond: the first round finds out
-	// how many elements take about a tenth of a second.
+	// The slowest need seconds for what takes the fastest a microsecond: the first round finds
+	// out how many elements take about a tenth of a second.
 	const bool smoke = contest.options().divisor != 1;
 	for (int round = 0; round < contest.options().rounds; round++)
 		for (Crowd &crowd : crowds) {
